@@ -1,0 +1,201 @@
+"""The rules, each as the statement that must hold and the query for what breaks it.
+
+A query returns (subject, detail) per break. `examined` counts what the rule looked at, so that "no breaks" of an empty
+table is not taken for a proof.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One money rule."""
+
+    name: str
+    statement: str
+    examined: str
+    breaks: str
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        "balance",
+        "A wallet's balance is the sum of its lots and of its ledger entries.",
+        "SELECT count(*) FROM billing_wallet",
+        """
+        SELECT 'wallet ' || w.id, format('balance %s, lots %s, entries %s', w.balance, coalesce(l.credits, 0), coalesce(e.credits, 0))
+        FROM billing_wallet w
+        LEFT JOIN (SELECT wallet_id, sum(remaining) AS credits FROM billing_lot GROUP BY wallet_id) l ON l.wallet_id = w.id
+        LEFT JOIN (SELECT wallet_id, sum(credits) AS credits FROM billing_ledgerentry GROUP BY wallet_id) e ON e.wallet_id = w.id
+        WHERE w.balance <> coalesce(l.credits, 0) OR w.balance <> coalesce(e.credits, 0)
+        """,
+    ),
+    Rule(
+        "lot",
+        "What is left of a lot, in credits and in value, is the sum of its ledger entries.",
+        "SELECT count(*) FROM billing_lot",
+        """
+        SELECT 'lot ' || l.id, format('remaining %s worth %s, entries %s worth %s',
+                                      l.remaining, l.value_remaining, coalesce(e.credits, 0), coalesce(e.value, 0))
+        FROM billing_lot l
+        LEFT JOIN (SELECT lot_id, wallet_id, sum(credits) AS credits, sum(value) AS value
+                   FROM billing_ledgerentry GROUP BY lot_id, wallet_id) e ON e.lot_id = l.id AND e.wallet_id = l.wallet_id
+        WHERE l.remaining <> coalesce(e.credits, 0) OR l.value_remaining <> coalesce(e.value, 0)
+        """,
+    ),
+    Rule(
+        "lot_origin",
+        "A lot was filled by entries of what it was granted, and its unit value is its value by its credits.",
+        "SELECT count(*) FROM billing_lot WHERE kind <> 'overdraft'",
+        """
+        SELECT 'lot ' || l.id, format('granted %s worth %s at %s, filled with %s worth %s',
+                                      l.granted, l.value, l.unit_value, coalesce(e.credits, 0), coalesce(e.value, 0))
+        FROM billing_lot l
+        LEFT JOIN (SELECT lot_id, wallet_id, sum(credits) AS credits, sum(value) AS value FROM billing_ledgerentry
+                   WHERE credits > 0 AND reverses_id IS NULL GROUP BY lot_id, wallet_id) e
+               ON e.lot_id = l.id AND e.wallet_id = l.wallet_id
+        WHERE l.kind <> 'overdraft' AND (l.granted <> coalesce(e.credits, 0) OR l.value <> coalesce(e.value, 0)
+                                         OR l.unit_value <> round(l.value / nullif(l.granted, 0), 12))
+        """,
+    ),
+    Rule(
+        "lot_bounds",
+        "No lot is below zero or above what was granted; an overdraft is within its limit.",
+        "SELECT count(*) FROM billing_lot",
+        """
+        SELECT 'lot ' || id, format('%s: remaining %s of %s, limit %s', kind, remaining, granted, credit_limit)
+        FROM billing_lot
+        WHERE CASE kind WHEN 'overdraft' THEN remaining > 0 OR remaining < -credit_limit ELSE remaining < 0 OR remaining > granted END
+        """,
+    ),
+    Rule(
+        "running_balance",
+        "Every entry's balance after it is the sum of the wallet's entries up to it.",
+        "SELECT count(*) FROM billing_ledgerentry",
+        """
+        SELECT 'entry ' || id, format('balance after %s, sum of entries %s', balance_after, running)
+        FROM (SELECT id, balance_after, sum(credits) OVER (PARTITION BY wallet_id ORDER BY id) AS running FROM billing_ledgerentry) e
+        WHERE balance_after <> running
+        """,
+    ),
+    Rule(
+        "held",
+        "A wallet's held credits are the sum of its open holds.",
+        "SELECT count(*) FROM billing_wallet",
+        """
+        SELECT 'wallet ' || w.id, format('held %s, open holds %s', w.held, coalesce(h.credits, 0))
+        FROM billing_wallet w
+        LEFT JOIN (SELECT wallet_id, sum(credits) AS credits FROM billing_hold WHERE status = 'open' GROUP BY wallet_id) h
+               ON h.wallet_id = w.id
+        WHERE w.held <> coalesce(h.credits, 0)
+        """,
+    ),
+    Rule(
+        "price_version",
+        "Every charge has a price version of its own event type that was active when the action occurred.",
+        "SELECT count(*) FROM billing_ledgerentry WHERE kind = 'charge'",
+        """
+        SELECT 'entry ' || e.id, format('occurred %s, price version %s valid from %s to %s',
+                                        e.occurred_at, e.price_version_id, v.effective_from, v.effective_to)
+        FROM billing_ledgerentry e
+        LEFT JOIN pricing_priceversion v ON v.id = e.price_version_id LEFT JOIN pricing_pricerule r ON r.id = v.rule_id
+        WHERE e.kind = 'charge' AND (v.id IS NULL OR e.occurred_at < v.effective_from OR e.occurred_at >= v.effective_to
+                                     OR r.event_type_id <> e.event_type_id)
+        """,
+    ),
+    Rule(
+        "usage_record",
+        "What a usage record says that an action cost is what its entries took, and its price lines add up to it.",
+        "SELECT count(*) FROM billing_usagerecord",
+        """
+        SELECT 'event evt_' || u.id, format('credits %s, entries %s, price lines %s', u.credits, coalesce(e.credits, 0), p.credits)
+        FROM billing_usagerecord u
+        LEFT JOIN (SELECT transaction_id, -sum(credits) AS credits FROM billing_ledgerentry WHERE kind = 'charge' GROUP BY transaction_id) e
+               ON e.transaction_id = u.id
+        CROSS JOIN LATERAL (SELECT coalesce(sum((line->>'credits')::numeric), 0) AS credits
+                            FROM jsonb_array_elements(u.price_lines) line) p
+        WHERE u.credits <> coalesce(e.credits, 0) OR u.credits <> p.credits
+        """,
+    ),
+    Rule(
+        "provider_cost",
+        "A priced record's cost is the sum of its cost lines, and stands on the first entry of its charge.",
+        "SELECT count(*) FROM billing_usagerecord WHERE cost_status = 'priced'",
+        """
+        SELECT 'event evt_' || u.id, format('cost %s, cost lines %s, entry %s', u.cost_amount, c.amount, e.amount)
+        FROM billing_usagerecord u
+        CROSS JOIN LATERAL (SELECT coalesce(sum((line->>'amount')::numeric), 0) AS amount FROM jsonb_array_elements(u.cost_lines) line) c
+        LEFT JOIN (SELECT transaction_id, sum(provider_cost) AS amount FROM billing_ledgerentry
+                   WHERE kind = 'charge' GROUP BY transaction_id) e
+               ON e.transaction_id = u.id
+        WHERE u.cost_status = 'priced'
+          AND (u.cost_amount IS DISTINCT FROM c.amount OR (u.credits <> 0 AND e.amount IS DISTINCT FROM u.cost_amount))
+        """,
+    ),
+    Rule(
+        "idempotency",
+        "Every usage record and every charge has its idempotency key, so that it can never be charged again.",
+        "SELECT count(*) FROM billing_usagerecord",
+        """
+        SELECT 'event evt_' || u.id, format('%s keys', count(k.key))
+        FROM billing_usagerecord u
+        LEFT JOIN billing_idempotencykey k ON k.operation = 'event' AND k.effect_id = u.id AND k.project_id = u.project_id
+        GROUP BY u.id HAVING count(k.key) <> 1
+        UNION ALL
+        SELECT 'transaction ' || e.transaction_id, 'a charge without its key'
+        FROM billing_ledgerentry e
+        WHERE e.kind = 'charge' AND NOT EXISTS (
+            SELECT FROM billing_idempotencykey k WHERE k.operation = 'event' AND k.effect_id = e.transaction_id)
+        """,
+    ),
+    Rule(
+        "deposit",
+        "Every deposit has its payment or an approver, fills its lot, and the lots of a payment are worth what was paid.",
+        "SELECT count(*) FROM billing_ledgerentry WHERE kind = 'deposit'",
+        """
+        SELECT 'entry ' || e.id, format('deposit of %s worth %s into a lot of %s worth %s', e.credits, e.value, l.granted, l.value)
+        FROM billing_ledgerentry e JOIN billing_lot l ON l.id = e.lot_id LEFT JOIN billing_payment p ON p.id = e.payment_id
+        WHERE e.kind = 'deposit'
+          AND (p.id IS NULL AND e.approved_by_id IS NULL OR e.payment_id IS DISTINCT FROM l.payment_id
+               OR e.credits <> l.granted OR e.value <> l.value)
+        UNION ALL
+        SELECT 'payment ' || p.id, format('paid %s, lots worth %s', p.amount, coalesce(sum(l.value), 0))
+        FROM billing_payment p LEFT JOIN billing_lot l ON l.payment_id = p.id
+        GROUP BY p.id HAVING p.amount <> coalesce(sum(l.value), 0)
+        """,
+    ),
+    Rule(
+        "reversal",
+        "Reversals go back to the lot of their original and never exceed it.",
+        "SELECT count(*) FROM billing_ledgerentry WHERE reverses_id IS NOT NULL",
+        """
+        SELECT 'entry ' || o.id, format('%s worth %s, reversed by %s worth %s', o.credits, o.value, sum(r.credits), sum(r.value))
+        FROM billing_ledgerentry r JOIN billing_ledgerentry o ON o.id = r.reverses_id
+        GROUP BY o.id
+        HAVING bool_or(r.lot_id <> o.lot_id) OR bool_or(r.credits * o.credits >= 0)
+            OR abs(sum(r.credits)) > abs(o.credits) OR abs(sum(r.value)) > abs(o.value)
+        """,
+    ),
+    Rule(
+        "transfer",
+        "A transfer takes as many credits as it gives.",
+        "SELECT count(*) FROM billing_ledgerentry WHERE kind = 'transfer'",
+        """
+        SELECT 'transaction ' || transaction_id, format('sum %s', sum(credits))
+        FROM billing_ledgerentry WHERE kind = 'transfer' GROUP BY transaction_id HAVING sum(credits) <> 0
+        """,
+    ),
+    Rule(
+        "hold",
+        "A captured hold names a charge of what the hold says.",
+        "SELECT count(*) FROM billing_hold WHERE status = 'captured'",
+        """
+        SELECT 'hold ' || h.id, format('captured %s, entries %s', h.captured_credits, coalesce(e.credits, 0))
+        FROM billing_hold h
+        LEFT JOIN (SELECT transaction_id, -sum(credits) AS credits FROM billing_ledgerentry WHERE kind = 'charge' GROUP BY transaction_id) e
+               ON e.transaction_id = h.usage_record_id
+        WHERE h.status = 'captured' AND coalesce(e.credits, 0) <> h.captured_credits
+        """,
+    ),
+)

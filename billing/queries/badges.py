@@ -1,0 +1,69 @@
+"""Figures that ask for attention beside the navigation: shown on every page, so each is capped and kept for a minute.
+
+Each query reads an index that holds only the rows in question (wallets with a threshold, unpriced records), so that it
+costs what it shows, not what the table holds.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+
+from django.core.cache import cache
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from billing.models import CheckRun, CostStatus, Project, UsageRecord, Wallet
+
+CAP: Final = 99
+UNPRICED_WINDOW: Final = timedelta(days=30)
+_KEPT_SECONDS: Final = 60
+
+
+def low_wallets() -> str:
+    """Count wallets below the threshold that was set for them; empty for none, `99+` above 99."""
+    return _kept("low_wallets", lambda: _capped(below_threshold()))
+
+
+def below_threshold() -> "QuerySet[Wallet]":
+    """Return the wallets whose credits, without what is held, are below their threshold."""
+    return Wallet.objects.filter(is_low=True)
+
+
+def unpriced_records() -> str:
+    """Count usage records of the last 30 days whose provider cost is unknown."""
+    return _kept("unpriced_records", lambda: _capped(unpriced(since=timezone.now() - UNPRICED_WINDOW)))
+
+
+def unpriced(*, since: Any) -> "QuerySet[UsageRecord]":
+    """Return the usage records since `since` for which the catalogue had no rate."""
+    return UsageRecord.objects.filter(cost_status=CostStatus.UNPRICED, occurred_at__gte=since)
+
+
+def broken_rules() -> str:
+    """Count the rules that the last ledger check found broken."""
+    return _kept("broken_rules", _broken)
+
+
+def has_demo_data() -> bool:
+    """Say whether a demo company lives here."""
+    return bool(_kept("has_demo_data", lambda: "1" if Project.objects.filter(is_demo=True).exists() else ""))
+
+
+def _broken() -> str:
+    last = CheckRun.objects.order_by("-started_at").first()
+    return str(sum(1 for rule in last.rules if rule["break_count"]) or "") if last else ""
+
+
+def _capped(rows: "QuerySet[Any]") -> str:
+    count = rows.order_by()[: CAP + 1].count()
+    return f"{CAP}+" if count > CAP else str(count or "")
+
+
+def _kept(name: str, read: Callable[[], str]) -> str:
+    """Answer from memory for a minute, per process."""
+    key = f"badge:{name}"
+    text: str | None = cache.get(key)
+    if text is None:
+        text = read()
+        cache.set(key, text, _KEPT_SECONDS)
+    return text

@@ -1,0 +1,44 @@
+"""Finding one thing by the name or number that somebody holds in their hands, without reading a table to find it."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from billing.models import Customer, Environment, Project, UsageRecord
+
+EVENT_PREFIX: Final = "evt_"
+# A request id has no index of its own (each index costs every event); the time index bounds how far back one is sought.
+REQUEST_WINDOW: Final = timedelta(days=1)
+_LAST_CHARACTER: Final = "\U0010ffff"
+_MAX_ID: Final = 2**63 - 1
+
+
+def customers_by(text: str, *, at_most: int) -> list[Customer]:
+    """Return the customers whose external id or name begins with `text`, exact ids first."""
+    projects = list(Project.objects.values_list("pk", flat=True))
+    by_id = Customer.objects.select_related("project").filter(
+        # All columns of the unique index, so that each project and environment is one descent into it.
+        project_id__in=projects,
+        environment__in=Environment.values,
+        external_id__gte=text,
+        external_id__lt=text + _LAST_CHARACTER,
+        external_id__startswith=text,
+    )
+    found = list(by_id.order_by("external_id")[:at_most])
+    if len(found) < at_most:
+        by_name = Customer.objects.select_related("project").filter(name__istartswith=text)
+        found += by_name.exclude(pk__in=[customer.pk for customer in found])[: at_most - len(found)]
+    return found
+
+
+def event(text: str) -> UsageRecord | None:
+    """Return the usage record that apps know as `evt_<number>`."""
+    digits = text.removeprefix(EVENT_PREFIX)
+    if not (text.startswith(EVENT_PREFIX) and digits.isdecimal() and int(digits) <= _MAX_ID):
+        return None
+    return UsageRecord.objects.select_related("event_type").filter(pk=int(digits)).first()
+
+
+def events_of_request(text: str, *, now: datetime, at_most: int) -> list[UsageRecord]:
+    """Return the usage records of the last day that carry this request id."""
+    recent = UsageRecord.objects.filter(occurred_at__gte=now - REQUEST_WINDOW, request_id=text)
+    return list(recent.select_related("event_type").order_by("-occurred_at")[:at_most])

@@ -1,0 +1,228 @@
+"""Where a charge is made: the one door through which usage becomes ledger entries.
+
+`charge(events)` takes any number of events, a single call being a batch of one, and answers each of them. A flush is one
+transaction with a fixed number of statements:
+
+1. share the prices lock, so that no price changes under the charge, and read the generations of the caches;
+2. lock the wallets in the order of their ids, so that flushes never deadlock;
+3. read lots, holds and idempotency keys in statements of their own: only those begin after the locks were granted and
+   see what the flush before has committed (a join in the locking statement would return the lots as they were before
+   the wait);
+4. decide, in Python (`billing.metering`), event by event;
+5. claim the idempotency keys. If another transaction has just claimed one of them, start again and find it as a duplicate;
+6. write usage records and entries, a statement each. The trigger on entries moves lots and wallets by the sums.
+
+Statements 1 to 3 (`locked_read`) travel together, and so do 5 and 6 (`rows`): with the commit, three round trips. The
+answer is given after the commit. Balance = lots = entries holds by construction (`post_entries`), overspending is refused
+by `lot_is_neither_overspent_nor_overfull`, both proven again by the ledger check.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+from billing.errors import UnknownCustomer
+from billing.events import MAX_CLOCK_SKEW_SECONDS, Charged, Event, LotPart, Refused, Result
+from billing.metering import Payment, WalletState, capture, pay
+from billing.services import replay
+from billing.services.locked_read import State, read
+from billing.services.rows import Rows, entry_row, record_row, write
+from config.base.database import retrying
+from config.base.exact import MAX_CREDITS, ZERO
+from pricing.cost import Cost, cost
+from pricing.price import Price, Rated
+from pricing.price_book import EventTypeRow, PriceBook
+from pricing.rating import rate
+
+# Larger flushes gain nothing more and hold their wallet locks longer.
+MAX_EVENTS = 1_000
+
+
+class KeyTaken(Exception):
+    """Another transaction claimed one of our idempotency keys after we looked: look again."""
+
+
+STALE_KEY = Refused("in_progress", "The API key was changed while the call was under way. Send it again.")
+
+
+def charge(events: Sequence[Event], *, now: datetime) -> list[Result]:
+    """Price, charge and record `events` (at most 1,000), each by itself; return one result per event, in their order.
+
+    A refused event leaves nothing behind. Same key and same body again: the original result with `replayed` set.
+    Refusals (`Refused.code`): insufficient_credits, wallet_frozen, unknown_customer, unknown_event_type, no_price,
+    idempotency_mismatch, invalid_request, unknown_hold, hold_ended, in_progress.
+    Raises OperationalError when the database is away or too busy; then nothing was recorded.
+    """
+    assert len(events) <= MAX_EVENTS, "split before charging"
+    return retrying(lambda: _flush(events, now), also=(KeyTaken,)) if events else []
+
+
+def estimate(event: Event, *, now: datetime) -> Result:
+    """Answer as `charge` would, and write nothing."""
+    raw = _raw_connection()
+    with connection.wrap_database_errors, raw.pipeline() as pipeline, raw.transaction(force_rollback=True):
+        return _Flush(read(raw, pipeline, [event], now, lock=False), now).decide(event)
+
+
+def _flush(events: Sequence[Event], now: datetime) -> list[Result]:
+    raw = _raw_connection()
+    # What goes wrong below Django must look as from Django: callers tell "away" from "wrong" by it, and a connection
+    # that broke is noticed and replaced.
+    with connection.wrap_database_errors, raw.pipeline() as pipeline, raw.transaction():
+        flush = _Flush(read(raw, pipeline, events, now, lock=True), now)
+        results = [flush.decide(event) for event in events]
+        if flush.rows.keys:
+            claimed = write(raw, flush.rows, now)
+            pipeline.sync()  # so that an error shows here, while the transaction can be rolled back
+            if claimed.rowcount < len(flush.rows.keys):
+                raise KeyTaken
+        return results
+
+
+def _raw_connection() -> "psycopg.Connection[Any]":
+    """Return this thread's connection under Django's, whose cursor has neither pipelines nor prepared statements."""
+    connection.ensure_connection()
+    raw: psycopg.Connection[Any] = connection.connection
+    return raw
+
+
+@dataclass(slots=True)
+class _Flush:
+    """The decisions of one transaction, and the rows that they come to."""
+
+    state: State
+    now: datetime
+    rows: Rows = field(default_factory=Rows)
+    done: dict[tuple[int, str], tuple[bytes, Charged]] = field(default_factory=dict)
+
+    def decide(self, event: Event) -> Result:
+        generation = event.caller.generation
+        if generation is not None and generation != self.state.keys_generation:
+            return STALE_KEY
+        if (again := self._seen_before(event)) is not None:
+            return again
+        kind = self.state.book.event_types.get(event.event)
+        if kind is None or not kind.is_active:
+            unknown = f"There is no active event type {event.event!r}. Create it in the admin under Event types."
+            return Refused("unknown_event_type", unknown)
+        occurred_at = event.occurred_at or self.now
+        if occurred_at > self.now + timedelta(seconds=MAX_CLOCK_SKEW_SECONDS):
+            return _invalid("occurred_at", "lies in the future; report actions after they happened")
+        if event.customer is None:
+            return self._record(event, kind, occurred_at, None, None, None)
+        return self._charge(event, kind, occurred_at)
+
+    def _seen_before(self, event: Event) -> Result | None:
+        key = (event.caller.project_id, event.idempotency_key)
+        if key in self.done:
+            body_hash, charged = self.done[key]
+            return replay.again(charged) if body_hash == event.body_hash else replay.MISMATCH
+        earlier = self.state.earlier.get(key)
+        if earlier is None:
+            return None
+        return earlier.answer(event.body_hash)
+
+    def _charge(self, event: Event, kind: EventTypeRow, occurred_at: datetime) -> Result:
+        caller, customer = event.caller, event.customer
+        assert customer is not None, "internal usage is recorded without a charge"
+        wallet = self.state.wallets.get((caller.project_id, caller.environment, customer))
+        if wallet is None:
+            unknown = UnknownCustomer(customer, caller.environment)
+            return Refused(unknown.code, unknown.detail)
+        price = self.state.book.price_for(event_type_id=kind.id, customer_key=_price_key(event), plan=wallet.plan, at=occurred_at)
+        if price is None:
+            return Refused(
+                "no_price",
+                f"No price of {event.event!r} was in force at {occurred_at.isoformat()}. Publish one in the admin under Price rules.",
+            )
+        rated = rate(price, quantity=event.quantity, usage=event.usage)
+        if rated.credits > MAX_CREDITS:
+            return _invalid("quantity", "makes the action cost more credits than can be recorded; report it in parts")
+        if event.capture:
+            payment = capture(wallet, self.state.holds.get(event.capture.hold_id), event, rated.credits, now=self.now)
+        else:
+            payment = pay(wallet, rated.credits, now=self.now)
+        if isinstance(payment, Refused):
+            return payment
+        if payment.waived:
+            rated = Rated(payment.credits, (*rated.lines, payment.waived))
+        return self._record(event, kind, occurred_at, wallet, (price, rated), payment)
+
+    def _record(
+        self,
+        event: Event,
+        kind: EventTypeRow,
+        occurred_at: datetime,
+        wallet: WalletState | None,
+        priced: tuple[Price, Rated] | None,
+        payment: Payment | None,
+    ) -> Charged:
+        price, rated = priced or (None, None)
+        charged = Charged(
+            record_id=self.state.record_ids[len(self.rows.keys)],
+            event=event.event,
+            customer=event.customer,
+            credits=rated.credits if rated else ZERO,
+            balance=wallet.balance if wallet else None,
+            available=wallet.available if wallet else None,
+            rule=price.rule if price else None,
+            version=price.version if price else None,
+            price_lines=[line.as_json() for line in rated.lines] if rated else [],
+            lots=tuple(LotPart(m.lot_id, -m.credits) for m in payment.movements) if payment else (),
+            cost=_cost(event, self.state.book, occurred_at),
+            occurred_at=occurred_at,
+            recorded_at=self.now,
+            request_id=event.request_id,
+            hold_id=event.capture.hold_id if event.capture else None,
+        )
+        key = (event.caller.project_id, event.idempotency_key)
+        self.done[key] = (event.body_hash, charged)
+        self.rows.keys.append((*key, "event", event.body_hash, charged.record_id, occurred_at))
+        self.rows.records.append(record_row(event, charged, kind.id, wallet, price))
+        if wallet and price and payment:
+            self._enter(event, charged, kind.id, wallet, price, payment)
+        return charged
+
+    def _enter(self, event: Event, charged: Charged, event_type_id: int, wallet: WalletState, price: Price, payment: Payment) -> None:
+        balance = wallet.balance + payment.credits
+        for position, movement in enumerate(payment.movements):
+            balance += movement.credits
+            provider_cost = charged.cost.amount if position == 0 else None
+            self.rows.entries.append(entry_row(event, charged, event_type_id, wallet.id, price, movement, provider_cost, balance))
+        if event.capture:
+            self.rows.captures.append((event.capture.hold_id, payment.credits, charged.record_id))
+        if payment.credit_limit is not None:
+            overdraft = wallet.overdraft
+            assert overdraft is not None
+            self.rows.credit_limits[overdraft.id] = payment.credit_limit
+
+
+def _invalid(field: str, message: str) -> Refused:
+    return Refused("invalid_request", f"{field} {message}.", {"errors": [{"field": field, "message": message}]})
+
+
+def _price_key(event: Event) -> str:
+    caller = event.caller
+    suffix = "" if caller.environment == "production" else f"@{caller.environment}"
+    return f"{caller.project_key}/{event.customer}{suffix}"
+
+
+def _cost(event: Event, book: PriceBook, at: datetime) -> Cost:
+    usage = event.usage
+    if usage is None or event.provider_cost is not None:
+        found = cost(usage, {}, event.provider_cost)
+    else:
+        rates = book.rates_for(
+            provider=usage.provider,
+            model=usage.model,
+            service_tier=event.route.service_tier,
+            is_batch=event.route.batch,
+            input_tokens=usage.input_tokens,
+            at=at,
+        )
+        found = cost(usage, rates, None)
+    return found if found.currency else Cost(found.status, found.amount, book.workspace.currency, found.lines)

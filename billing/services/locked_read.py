@@ -1,0 +1,127 @@
+"""What a charge must know, read under the locks that keep it true until the commit.
+
+All statements travel in one pipeline, one round trip, but each is a statement of its own: lots, holds and keys are read
+by statements that begin after the wallet locks were granted, and so see what the flush before has committed. A join in
+the locking statement would return the lots as they were before the wait.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import psycopg
+
+from billing.allocation import OpenLot
+from billing.events import Event
+from billing.metering import HoldState, WalletState
+from billing.services import replay
+from pricing import price_book
+from pricing.locks import share_prices_lock_sql
+from pricing.price_book import PriceBook
+
+CustomerKey: TypeAlias = tuple[int, str, str]  # project id, environment, the app's own id
+
+
+@dataclass(slots=True)
+class State:
+    """The state of everything that a flush touches."""
+
+    book: PriceBook
+    keys_generation: int
+    wallets: dict[CustomerKey, WalletState]
+    holds: dict[int, HoldState]
+    earlier: dict[tuple[int, str], replay.Earlier]
+    record_ids: Sequence[int]
+
+
+# A customer is named by its natural key, so that locking needs no look-up before it.
+_NAMED = """
+    FROM billing_wallet w
+    JOIN billing_customer c ON c.id = w.customer_id
+    JOIN unnest(%s::bigint[], %s::text[], %s::text[]) AS named (project_id, environment, external_id)
+      ON c.project_id = named.project_id AND c.environment = named.environment AND c.external_id = named.external_id
+"""
+_READ_WALLETS = f"""
+    SELECT c.project_id, c.environment, c.external_id, w.id, w.customer_id, c.plan, w.balance, w.held, w.overdraft_limit, w.status
+    {_NAMED} ORDER BY w.id
+"""
+_READ_LOTS = f"""
+    SELECT l.wallet_id, l.id, l.kind, l.remaining, l.value_remaining, l.unit_value, l.priority, l.expires_at
+    FROM billing_lot l WHERE l.wallet_id IN (SELECT w.id {_NAMED}) AND (l.is_open OR l.kind = 'overdraft')
+"""
+_READ_HOLDS = "SELECT id, wallet_id, credits, status, expires_at FROM billing_hold WHERE id = ANY(%s) AND project_id = ANY(%s)"
+_READ_GENERATIONS = "SELECT name, value FROM base_generation"
+_TAKE_IDS = "SELECT nextval('billing_effect_seq') FROM generate_series(1, %s)"
+_EXPIRE_HOLDS = """
+    UPDATE billing_hold SET status = 'expired', ended_at = %s
+    WHERE wallet_id = ANY(%s) AND status = 'open' AND expires_at <= %s RETURNING wallet_id, credits
+"""
+
+_FIND_OVERDUE_HOLDS = "SELECT wallet_id, credits FROM billing_hold WHERE wallet_id = ANY(%s) AND status = 'open' AND expires_at <= %s"
+
+
+def read(raw: "psycopg.Connection[Any]", pipeline: psycopg.Pipeline, events: Sequence[Event], now: datetime, *, lock: bool) -> State:
+    """Read what `events` touch, inside the caller's pipeline and transaction; with `lock`, lock their wallets by id."""
+    customers = sorted({(e.caller.project_id, e.caller.environment, e.customer) for e in events if e.customer is not None})
+    named = [list(column) for column in zip(*customers, strict=True)] or [[], [], []]
+    keys = sorted({(e.caller.project_id, e.idempotency_key) for e in events})
+    captures = [e.capture.hold_id for e in events if e.capture]
+
+    _ask(raw, share_prices_lock_sql)
+    generations = _ask(raw, _READ_GENERATIONS)
+    wallets = _ask(raw, _READ_WALLETS + (" FOR UPDATE OF w" if lock else ""), named)
+    lots = _ask(raw, _READ_LOTS, named)
+    earlier = _ask(raw, replay.FIND_KEYS, [list(column) for column in zip(*keys, strict=True)])
+    holds = _ask(raw, _READ_HOLDS, [captures, sorted({project_id for project_id, _ in keys})]) if captures else None
+    ids = _ask(raw, _TAKE_IDS, [len(events)]) if lock else None
+
+    # After a sync the server waits for us as it does between statements: should this process stand still now, the session
+    # is ended by idle_in_transaction_session_timeout and the locks are free. Without one it would wait for ever.
+    pipeline.sync()
+
+    generation = dict(generations.fetchall())
+    prices = generation.get("prices", 0)
+    by_key = {
+        (project, environment, external_id): WalletState(wallet_id, customer_id, plan, balance, held, limit, status == "frozen")
+        for project, environment, external_id, wallet_id, customer_id, plan, balance, held, limit, status in wallets.fetchall()
+    }
+    by_id = {wallet.id: wallet for wallet in by_key.values()}
+    for wallet_id, *lot in lots.fetchall():
+        # A wallet made between the two statements is not ours.
+        if wallet_id in by_id:
+            by_id[wallet_id].lots.append(OpenLot(*lot))
+    again = earlier.fetchall()
+    holding = any(wallet.held for wallet in by_id.values())
+    asks_more = bool(again) or holding or not price_book.is_loaded(prices)
+    if holding:
+        _give_back_expired_holds(raw, by_id, now, lock=lock)
+    for wallet in by_id.values():
+        wallet.settle_view(now)
+    state = State(
+        book=price_book.at_generation(prices),
+        keys_generation=generation.get("keys", 0),
+        wallets=by_key,
+        holds={row[0]: HoldState(*row) for row in holds.fetchall()} if holds else {},
+        earlier=replay.with_answers(again),
+        record_ids=[row[0] for row in ids.fetchall()] if ids else [0],
+    )
+    if asks_more:
+        pipeline.sync()
+    return state
+
+
+def _ask(raw: "psycopg.Connection[Any]", statement: str, parameters: Sequence[Any] = ()) -> "psycopg.Cursor[Any]":
+    """Send a prepared statement; its rows are there when they are fetched."""
+    return psycopg.Cursor(raw).execute(statement, parameters, prepare=True)
+
+
+def _give_back_expired_holds(raw: "psycopg.Connection[Any]", wallets: dict[int, WalletState], now: datetime, *, lock: bool) -> None:
+    """Let holds past their time go now: nobody is refused because the sweep has not come round yet.
+
+    Without `lock` nothing is written; the wallets are read as if it were.
+    """
+    holding = [wallet.id for wallet in wallets.values() if wallet.held]
+    overdue = _ask(raw, _EXPIRE_HOLDS, [now, holding, now]) if lock else _ask(raw, _FIND_OVERDUE_HOLDS, [holding, now])
+    for wallet_id, credits in overdue.fetchall():
+        wallets[wallet_id].held -= credits

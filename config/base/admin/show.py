@@ -1,0 +1,92 @@
+"""How figures, times and names are shown: the same in lists, on record pages and in small tables.
+
+Methods whose name ends in `_figure` are right-aligned in lists (`base/admin.css`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from django.template.loader import render_to_string
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+EMPTY = "-"
+
+
+def credits_(value: Decimal | None) -> SafeString:
+    """Show credits: 12,345.5; a minus before what leaves."""
+    return _figure(_grouped(value)) if value is not None else _figure(EMPTY)
+
+
+def money(value: Decimal | None, currency: str) -> SafeString:
+    """Show money to the last digit that it has, at least two places: 1,234.50 USD, 0.000123 USD."""
+    if value is None:
+        return _figure(EMPTY)
+    whole, _, places = _grouped(value).partition(".")
+    return _figure(f"{whole}.{places.ljust(2, '0')} {currency}")
+
+
+class _Unbroken(SafeString):
+    """Text that a page keeps in one line, where a date would else break at its hyphens; plain text everywhere else."""
+
+    def __html__(self) -> SafeString:  # type: ignore[override] # what is shown is not the text itself
+        return _figure(str.__str__(self))
+
+
+def moment(value: datetime | None) -> str:
+    """Show a time in the current zone, to the second: 2026-11-20 10:00:05."""
+    return _Unbroken(timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S")) if value else EMPTY
+
+
+def badge(key: str, words: str, colours: Mapping[Any, str]) -> SafeString:
+    """Show a state as a badge; `colours` are Unfold's: success, info, warning, danger, default."""
+    return _badge(words, colours.get(key, "default"))
+
+
+@lru_cache(maxsize=256)
+def _badge(words: str, colour: str) -> SafeString:
+    return SafeString(render_to_string("unfold/helpers/label.html", {"text": words, "type": colour}).strip())
+
+
+def yes_no(value: bool | None) -> str:
+    """Show a fact in a word: no colour says that one of the two is wrong."""
+    return EMPTY if value is None else "Yes" if value else "No"
+
+
+def link(text: Any, to: str, *args: Any, query: str = "") -> SafeString:
+    """Link to a page of the admin by its url name without `admin:`; plain text where there is no such page."""
+    try:
+        address = reverse(f"admin:{to}", args=args)
+    except NoReverseMatch:
+        return format_html("{}", text)
+    return format_html('<a class="md-link" href="{}{}">{}</a>', address, f"?{query}" if query else "", text)
+
+
+def names(words: Iterable[str]) -> str:
+    """Show a list of words in one line."""
+    return ", ".join(words) or EMPTY
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, figures: Sequence[int] = (), empty: str = "Nothing yet.") -> SafeString:
+    """Show a small table; `figures` are the columns that are right-aligned."""
+    context = {"headers": list(enumerate(headers)), "rows": [list(enumerate(row)) for row in rows], "figures": figures, "empty": empty}
+    return SafeString(render_to_string("admin/base/table.html", context))
+
+
+def lines(items: Iterable[Any]) -> SafeString:
+    """Show items below each other."""
+    return format_html_join("", "<div>{}</div>", ((item,) for item in items))
+
+
+def _grouped(value: Decimal) -> str:
+    text = f"{value:,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _figure(text: str) -> SafeString:
+    return format_html('<span class="md-figure">{}</span>', text)

@@ -1,0 +1,86 @@
+"""Talking to the database when it is busy: what may be tried again, and how often."""
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+import psycopg
+from django.db import connection, transaction
+from django.db.models import Model
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+_TRANSIENT = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+
+
+def retrying(work: Callable[[], T], *, also: tuple[type[Exception], ...] = ()) -> T:
+    """Run `work`, a whole transaction, again when it lost a race: serialization failure, deadlock, or one of `also`; and
+    once when it found its connection gone. `work` must be safe to run again.
+
+    At most `ATTEMPTS` times, and not at all inside an outer transaction, which a retry could not undo.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return work()
+        except Exception as error:
+            # Django wraps what psycopg raises; the raw connection of the charge may hand it over as it is.
+            is_transient = isinstance(error, (*_TRANSIENT, *also)) or isinstance(error.__cause__, _TRANSIENT)
+            is_lost = attempt == 1 and connection.connection is not None and connection.connection.closed
+            if not (is_transient or is_lost) or attempt == ATTEMPTS or connection.in_atomic_block:
+                raise
+            if is_lost:
+                connection.close()  # the next attempt opens a new one; a commit that went through is found by its key
+            time.sleep(random.uniform(0, 0.01 * attempt))  # noqa: S311 - spreads rivals, guards nothing
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Read everything inside as of one moment; inside another transaction, as that transaction sees it."""
+    outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield
+
+
+def array_literal(values: Collection[Any]) -> str:
+    """Write a column of values as PostgreSQL reads an array, for `unnest(%s::type[], …)`.
+
+    A column of a flush repeats few values many times, so each is written once. psycopg's own arrays cost a Python call
+    per item, which for the sixty columns of a usage record is most of the time of a flush.
+    """
+    written = {value: _literal(value) for value in set(values)}
+    return "{" + ",".join([written[value] for value in values]) + "}"
+
+
+def _literal(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    text = f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def insert_all(model: type[Model], columns: str) -> str:
+    """Build the statement that inserts rows of `model` from one array per column, for a RawCursor.
+
+    psycopg rewrites placeholders of its own kind, and for more than 50 of them anew with every call.
+    """
+    types = {field.column: field.rel_db_type(connection) for field in model._meta.concrete_fields}
+    names = [name.strip() for name in columns.split(",")]
+    arrays = ", ".join(f"${number}::{types[name]}[]" for number, name in enumerate(names, start=1))
+    quoted = ", ".join(f'"{name}"' for name in names)
+    return f'INSERT INTO "{model._meta.db_table}" ({quoted}) SELECT * FROM unnest({arrays})'
+
+
+def clock() -> datetime:
+    """Return the database's time: one clock for work that orders what many machines have recorded."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+        return now

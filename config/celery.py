@@ -1,0 +1,38 @@
+"""The Celery app. Redis only carries work between processes: what must happen is a row in the database first.
+
+So publishing never waits for a Redis that is away. `delay()` raises `kombu.exceptions.OperationalError` at once (after
+three seconds when Redis hangs), the caller goes on, and the sweeper that beat runs finds the row later. Celery's own
+policy would retry for 19 seconds inside the request. Nothing else may be asked of `delay()`: no `retry=True`.
+"""
+
+import os
+
+from celery import Celery
+from celery.schedules import crontab
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("meterdesk")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    task_publish_retry=False,
+    # Seconds. A worker waits for work with blocking reads of `polling_interval`, so the socket must allow more.
+    broker_transport_options={
+        "max_retries": 0,
+        "socket_connect_timeout": 2,
+        "socket_timeout": 3,
+        "polling_interval": 1,
+    },
+    # With REMAP_SIGTERM=SIGQUIT, which `up` sets: running tasks get this long to end before they go back to the queue.
+    worker_soft_shutdown_timeout=10,
+)
+app.autodiscover_tasks()
+app.set_default()  # for every thread of the web server, not only the one that imports this
+# What happens by itself. Beat keeps the times in the database and takes these over when it starts.
+app.conf.beat_schedule = {
+    "Expire holds": {"task": "billing.tasks.expire_holds", "schedule": 15.0},
+    "Expire credits": {"task": "billing.tasks.expire_lots", "schedule": 60.0},
+    "Seal the ledger": {"task": "billing.tasks.seal_ledger", "schedule": crontab(minute="7,37")},
+    "Check the ledger": {"task": "billing.tasks.check_ledger", "schedule": crontab(minute="20")},
+    "Make partitions": {"task": "billing.tasks.make_partitions", "schedule": crontab(hour="3", minute="11")},
+}

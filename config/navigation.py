@@ -1,0 +1,196 @@
+"""What Unfold shows around every page: the site's name and colours, the navigation by task, badges, the palette.
+
+The sidebar is a table of tasks. A link is shown to whoever may open its page, and only where that page exists, so the
+table may name a page that another release brings. Hiding a link protects nothing: each page checks for itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """A figure beside a link that asks for attention; `count` is a function of `billing.queries.badges`."""
+
+    count: str
+    tells: str
+    variant: str = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class ListLink:
+    """A link to the list of a model, for whoever may view that model."""
+
+    title: str
+    icon: str
+    model: str
+    badge: Badge | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageLink:
+    """A link to a page of its own, by its name in the admin, for whoever has `permission`."""
+
+    title: str
+    icon: str
+    page: str
+    permission: str = ""
+    badge: Badge | None = None
+
+
+Link = ListLink | PageLink
+
+TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
+    ("", (PageLink("Overview", "speed", "index"),)),
+    (
+        "Customers & wallets",
+        (
+            ListLink("Customers", "group", "billing.customer"),
+            ListLink("Wallets", "account_balance_wallet", "billing.wallet", Badge("low_wallets", "Wallets below their threshold")),
+            ListLink("Holds", "lock_clock", "billing.hold"),
+        ),
+    ),
+    (
+        "Ledger",
+        (
+            ListLink("Ledger", "receipt_long", "billing.ledgerentry"),
+            ListLink("Payments", "payments", "billing.payment"),
+            ListLink("Lots", "stacks", "billing.lot"),
+            PageLink(
+                "Ledger check",
+                "verified",
+                "billing_ledger_check",
+                "billing.run_ledger_check",
+                Badge("broken_rules", "Broken rules of the ledger", "danger"),
+            ),
+            ListLink("Seals", "lock", "billing.seal"),
+        ),
+    ),
+    (
+        "Usage",
+        (
+            ListLink(
+                "Usage records",
+                "monitoring",
+                "billing.usagerecord",
+                Badge("unpriced_records", "Records of the last 30 days without a known provider cost"),
+            ),
+            ListLink("Runs", "account_tree", "billing.pipelinerun"),
+            ListLink("Jobs", "smart_toy", "billing.agentjob"),
+        ),
+    ),
+    (
+        "Prices",
+        (
+            ListLink("Event types", "category", "pricing.eventtype"),
+            ListLink("Price rules", "sell", "pricing.pricerule"),
+            ListLink("Price versions", "history", "pricing.priceversion"),
+            ListLink("Provider models", "neurology", "pricing.providermodel"),
+            ListLink("Provider rates", "request_quote", "pricing.providerrate"),
+            ListLink("Workspace settings", "tune", "pricing.workspace"),
+        ),
+    ),
+    (
+        "Projects & keys",
+        (
+            ListLink("Projects", "deployed_code", "billing.project"),
+            ListLink("Teams", "groups", "billing.team"),
+            ListLink("Cost centres", "corporate_fare", "billing.costcenter"),
+            ListLink("API keys", "key", "billing.apikey"),
+        ),
+    ),
+    (
+        "Administration",
+        (
+            ListLink("Users", "person", "auth.user"),
+            ListLink("Groups", "shield_person", "auth.group"),
+            ListLink("Failed sign-ins", "lock_person", "axes.accessattempt"),
+            ListLink("Scheduled tasks", "schedule", "django_celery_beat.periodictask"),
+        ),
+    ),
+)
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the groups and links that this user may open."""
+    groups = [{"title": title, "items": [item for link in links if (item := _item(request, link)) is not None]} for title, links in TASKS]
+    return [group for group in groups if group["items"]]
+
+
+def address(request: HttpRequest, link: Link) -> str:
+    """Return where a link leads; empty where the page does not exist or this user may not open it."""
+    from config.base.admin import places
+
+    if isinstance(link, ListLink):
+        return places.list_of(request, link.model)
+    return places.page(request, link.page, link.permission)
+
+
+def _item(request: HttpRequest, link: Link) -> dict[str, Any] | None:
+    target = address(request, link)
+    if not target:
+        return None
+    item = {"title": link.title, "icon": link.icon, "link": target}
+    if link.badge and (text := _badge_text(link.badge)):
+        item |= {"badge": text, "badge_variant": link.badge.variant, "badge_tells": f"{link.badge.tells}: {text}"}
+    return item
+
+
+def _badge_text(badge: Badge) -> str:
+    from billing.queries import badges
+
+    count: Callable[[], str] = getattr(badges, badge.count)
+    return count()
+
+
+def environment(_: HttpRequest) -> list[str] | None:
+    """Return the label of a desk that holds a demo company."""
+    from billing.queries import badges
+
+    return ["Demo data", "warning"] if badges.has_demo_data() else None
+
+
+def _logo(_: HttpRequest) -> str:
+    return static("logo.svg")
+
+
+def _favicon(_: HttpRequest) -> str:
+    return static("favicon.svg")
+
+
+def _stylesheet(_: HttpRequest) -> str:
+    return static("app.css")
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Meterdesk",
+    "SITE_HEADER": "Meterdesk",
+    "SITE_URL": None,  # there is no other site to return to
+    "SITE_ICON": _logo,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "sizes": "any", "href": _favicon}],
+    "STYLES": [_stylesheet],
+    "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": environment,
+    "DASHBOARD_CALLBACK": "reports.admin.overview.dashboard",
+    "COMMAND": {"search_callback": "config.palette.search"},
+    "SIDEBAR": {"show_search": True, "command_search": True, "navigation": sidebar},
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.8% .013 190)",
+            "100": "oklch(95% .04 188)",
+            "200": "oklch(90.5% .075 187)",
+            "300": "oklch(84.5% .105 186)",
+            "400": "oklch(76% .115 187)",
+            "500": "oklch(64% .105 190)",
+            "600": "oklch(51.5% .088 195)",
+            "700": "oklch(45% .077 197)",
+            "800": "oklch(39% .065 200)",
+            "900": "oklch(34% .055 202)",
+            "950": "oklch(25% .043 205)",
+        },
+    },
+}

@@ -1,0 +1,31 @@
+"""Event types: the words that apps may report. The name is chosen once, since records and apps keep it."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+
+from config.base.admin import TrackedAdmin
+from pricing.models import EventType
+
+
+@admin.register(EventType)
+class EventTypeAdmin(TrackedAdmin):
+    show_full_result_count = True
+    list_display = ("name", "label", "unit_name", "is_active")
+    list_filter = ("is_active",)
+    search_fields = ("name__startswith", "label__istartswith")
+    search_help_text = "Beginning of the name or the label"
+    fieldsets = ((None, {"fields": ("name", "label", "unit_name", "description", "is_active")}),)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return [*fields, "name"] if obj and "name" not in fields else fields
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> forms.Field | None:
+        field: forms.Field | None = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "description":
+            field.widget.attrs["rows"] = 3
+        return field

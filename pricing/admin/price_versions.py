@@ -1,0 +1,93 @@
+"""Price versions: every price that ever was, read-only. "What did we charge in April?" is one filter here."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.decorators import display
+
+from config.base.admin import ReadOnlyAdmin, credits_, link, moment, table
+from pricing.admin.filters import InForceAt
+from pricing.models import PriceVersion
+from pricing.queries.timeline import Phase, phase
+from pricing.rating import UNIT_WORDS, explain
+
+PHASE_WORDS = {Phase.SCHEDULED: "Scheduled", Phase.CURRENT: "In force", Phase.PAST: "Ended"}
+
+
+@admin.register(PriceVersion)
+class PriceVersionAdmin(ReadOnlyAdmin):
+    show_full_result_count = True
+    list_display = ("name", "state", "sentence", "valid_from", "valid_to", "created_by", "reason")
+    list_filter = (InForceAt, ("rule__event_type", RelatedDropdownFilter))
+    list_select_related = ("rule__event_type", "created_by", "approved_by")
+    ordering = ("rule__event_type__name", "rule__segment", "rule__segment_key", "-number")
+    fieldsets = (
+        (None, {"fields": ("of_rule", "number", "state", "sentence")}),
+        ("Figures", {"fields": ("credits", "least", "step", "rounding_mode", "component_rows", "tier_rows")}),
+        ("Period", {"fields": ("valid_from", "valid_to")}),
+        ("Decision", {"fields": ("reason", "created_by", "approved_by", "created")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
+        versions: QuerySet[Any] = super().get_queryset(request)
+        return versions.select_related(*self.list_select_related)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [field for _, options in self.fieldsets for field in options["fields"]]
+
+    @admin.display(description="version")
+    def name(self, version: PriceVersion) -> str:
+        return str(version)
+
+    @admin.display(description="rule")
+    def of_rule(self, version: PriceVersion) -> str:
+        return link(version.rule, "pricing_pricerule_change", version.rule_id)
+
+    @display(description="state", label={"In force": "success", "Scheduled": "info", "Ended": "default"})
+    def state(self, version: PriceVersion) -> str:
+        return PHASE_WORDS[phase(version, now=timezone.now())]
+
+    @admin.display(description="what it charges")
+    def sentence(self, version: PriceVersion) -> str:
+        return explain(version.as_price())
+
+    @admin.display(description="credits per event")
+    def credits(self, version: PriceVersion) -> str:
+        return credits_(version.credits_per_event)
+
+    @admin.display(description="minimum")
+    def least(self, version: PriceVersion) -> str:
+        return credits_(version.minimum)
+
+    @admin.display(description="rounding step")
+    def step(self, version: PriceVersion) -> str:
+        return credits_(version.rounding_step)
+
+    @admin.display(description="components")
+    def component_rows(self, version: PriceVersion) -> str:
+        rows = [
+            (credits_(part.credits), f"{part.per:,} {UNIT_WORDS[part.unit][1]}", part.model_class or "", ", ".join(part.models) or "all")
+            for part in version.as_price().components
+        ]
+        return table(("Credits", "Per", "Model class", "Models"), rows, empty="None: what an event consumes is not charged.")
+
+    @admin.display(description="tiers")
+    def tier_rows(self, version: PriceVersion) -> str:
+        rows = [(credits_(tier.from_quantity), credits_(tier.credits_per_event)) for tier in version.as_price().tiers]
+        return table(("Beyond", "Credits per event"), rows, empty="None: every event of one report costs the same.")
+
+    @admin.display(description="from", ordering="effective_from")
+    def valid_from(self, version: PriceVersion) -> str:
+        return moment(version.effective_from)
+
+    @admin.display(description="to")
+    def valid_to(self, version: PriceVersion) -> str:
+        return moment(version.effective_to) if version.effective_to else "until something follows"
+
+    @admin.display(description="decided at")
+    def created(self, version: PriceVersion) -> str:
+        return moment(version.created_at)

@@ -1,0 +1,19 @@
+"""What is stored: the workspace, event types, what they cost in credits, and what providers charge us."""
+
+from pricing.models.event_type import EventType
+from pricing.models.price_rule import PriceRule, Segment
+from pricing.models.price_version import PriceVersion
+from pricing.models.provider_model import ProviderModel
+from pricing.models.provider_rate import ProviderRate, RateSeries
+from pricing.models.workspace import Workspace
+
+__all__ = [
+    "EventType",
+    "PriceRule",
+    "PriceVersion",
+    "ProviderModel",
+    "ProviderRate",
+    "RateSeries",
+    "Segment",
+    "Workspace",
+]

@@ -1,0 +1,92 @@
+"""The workspace: the company that runs this back office, and what it may decide about itself.
+
+There is one row, and every change to it is kept in its history with who made it and why. Addresses and secrets belong
+to the machine and come from the environment; prices have rules of their own.
+
+What is not here: prompts and answers are never stored, so there is no switch for it.
+"""
+
+import zoneinfo
+from decimal import Decimal
+from typing import Final
+
+import pgtrigger
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from simple_history.models import HistoricalRecords
+
+from config.base.exact import CREDIT_DIGITS, CREDIT_PLACES, MONEY_DIGITS, MONEY_PLACES
+from config.base.models import raises_generation
+
+THE_WORKSPACE: Final = 1
+
+
+def validate_time_zone(name: str) -> None:
+    """Refuse a name that is not in the IANA time zone database."""
+    if name not in zoneinfo.available_timezones():
+        raise ValidationError(f"{name!r} is not a time zone: use an IANA name such as Europe/Vienna.", "time_zone")
+
+
+class Workspace(models.Model):
+    """The single row of company-wide decisions."""
+
+    id = models.SmallIntegerField(primary_key=True, default=THE_WORKSPACE, editable=False)
+    name = models.CharField(max_length=100, default="Meterdesk")
+    currency = models.CharField(
+        max_length=3,
+        default="USD",
+        validators=[RegexValidator(r"^[A-Z]{3}$", "Use a three-letter ISO 4217 code such as USD.")],
+        help_text="The book currency (ISO 4217) in which revenue and cost are kept.",
+    )
+    time_zone = models.CharField(
+        max_length=64,
+        default="UTC",
+        validators=[validate_time_zone],
+        help_text="IANA name. Days and months of budgets and reports begin here.",
+    )
+    credit_value = models.DecimalField(
+        max_digits=MONEY_DIGITS,
+        decimal_places=MONEY_PLACES,
+        default=Decimal("0.01"),
+        help_text="What one credit is worth in the book currency where nothing was paid for it.",
+    )
+    target_margin = models.DecimalField(
+        max_digits=5,
+        decimal_places=4,
+        default=Decimal("0.60"),
+        help_text="The share of an event's credit value that should be left after provider cost: 0.6 is 60 %.",
+    )
+    approval_limit_credits = models.DecimalField(
+        max_digits=CREDIT_DIGITS,
+        decimal_places=CREDIT_PLACES,
+        default=Decimal(10_000),
+        help_text="Manual grants, adjustments and refunds above this many credits need a second person.",
+    )
+    usage_retention_months = models.PositiveSmallIntegerField(
+        default=25,
+        validators=[MinValueValidator(1)],
+        help_text="How many months raw usage records are kept. Ledger entries and rollups stay for ever.",
+    )
+
+    history = HistoricalRecords()
+
+    class Meta:
+        verbose_name = "workspace"
+        verbose_name_plural = "workspace"
+        constraints = (
+            models.CheckConstraint(name="workspace_is_one", condition=models.Q(id=THE_WORKSPACE)),
+            models.CheckConstraint(name="workspace_currency_is_iso", condition=models.Q(currency__regex=r"^[A-Z]{3}$")),
+            models.CheckConstraint(name="workspace_credit_value_positive", condition=models.Q(credit_value__gt=0)),
+            # Below 1: at a margin of 100 % no price is high enough.
+            models.CheckConstraint(name="workspace_margin_is_share", condition=models.Q(target_margin__gte=0, target_margin__lt=1)),
+            models.CheckConstraint(name="workspace_approval_limit_not_negative", condition=models.Q(approval_limit_credits__gte=0)),
+            models.CheckConstraint(name="workspace_retention_positive", condition=models.Q(usage_retention_months__gte=1)),
+        )
+        triggers = (
+            raises_generation("prices"),
+            pgtrigger.Protect(name="never_deleted", operation=pgtrigger.Delete),
+        )
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,1 @@
+"""What can be done with prices; every change to one goes through here."""

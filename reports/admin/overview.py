@@ -1,0 +1,167 @@
+"""The overview: are we OK, in under a minute, and where to act when not.
+
+Each tile says one thing in a sentence and leads to where it is dealt with. Who may not open that place is not shown the
+tile either, and its figures are not read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from billing.queries import badges
+from config.base.admin import moment, places
+from reports.queries import overview
+
+# The check runs every hour; one that is a day old has stopped.
+_CHECK_IS_OLD = timedelta(days=1)
+
+
+class Tone(StrEnum):
+    """How much a tile asks for."""
+
+    CALM = "calm"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One answer: a figure, a sentence, and where one acts."""
+
+    title: str
+    figure: str
+    unit: str
+    sentence: str
+    href: str = ""
+    link: str = ""
+    tone: Tone = Tone.CALM
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add the overview to the context of the admin's first page."""
+    now = timezone.now()
+    steps = overview.first_steps()
+    movements = overview.movements(now=now) if places.may_list(request, "billing.ledgerentry") and steps.are_done else None
+    tiles = [*_money(request, movements), *_wallets(request), *_work(request, now), *_proof(request, now)] if steps.are_done else []
+    return {
+        **context,
+        "title": "Overview",
+        "now": now,
+        "movements": movements,
+        "tiles": tiles,
+        "tone": max((tile.tone for tile in tiles), key=list(Tone).index, default=Tone.CALM),
+        "concerns": [tile for tile in tiles if tile.tone is not Tone.CALM],
+        "steps": steps,
+        "endpoint": request.build_absolute_uri("/api/v1/events"),
+        "places": _places(request),
+    }
+
+
+def _places(request: HttpRequest) -> dict[str, str]:
+    return {
+        "projects": places.list_of(request, "billing.project"),
+        "keys": places.list_of(request, "billing.apikey"),
+        "event_types": places.list_of(request, "pricing.eventtype"),
+        "price_rules": places.list_of(request, "pricing.pricerule"),
+        "customers": places.list_of(request, "billing.customer"),
+        "usage": places.list_of(request, "billing.usagerecord"),
+        "ledger": places.list_of(request, "billing.ledgerentry"),
+    }
+
+
+def _money(request: HttpRequest, moved: overview.Movements | None) -> Iterator[Tile]:
+    if moved is None:
+        return
+    ledger = places.list_of(request, "billing.ledgerentry")
+    yield Tile(
+        "Credits out",
+        _credits(moved.spent.week),
+        "in 7 days",
+        f"Customers spent {_credits(moved.spent.today)} credits today, refunds taken off.",
+        ledger,
+        "Open the ledger",
+    )
+    yield Tile(
+        "Credits in",
+        _credits(moved.bought.week + moved.given.week),
+        "in 7 days",
+        f"{_credits(moved.bought.week)} were bought for {moved.paid_week:,.2f} {moved.currency}, {_credits(moved.given.week)} were given.",
+        places.list_of(request, "billing.payment") or ledger,
+        "See payments" if places.may_list(request, "billing.payment") else "Open the ledger",
+    )
+
+
+def _wallets(request: HttpRequest) -> Iterator[Tile]:
+    if not places.may_list(request, "billing.wallet"):
+        return
+    found = overview.wallets()
+    low, debt, frozen = "needs=top_up", "needs=debt", "status__exact=frozen"
+    to_watch = [
+        ("Low wallets", found.low, low, "Their customers are about to be refused. Ask them to top up.", "None is below its threshold."),
+        ("Wallets in debt", found.in_debt, debt, "They spent more than they had; the next top-up settles it.", "Nobody owes credits."),
+        ("Frozen wallets", found.frozen, frozen, "They pay for nothing until somebody releases them.", "No wallet is frozen."),
+    ]
+    for title, count, query, sentence, calm in to_watch:
+        href = places.list_of(request, "billing.wallet", query if count else "")
+        yield Tile(title, count.text, "", sentence if count else calm, href, "Show wallets", Tone.WARN if count else Tone.CALM)
+
+
+def _work(request: HttpRequest, now: datetime) -> Iterator[Tile]:
+    if places.may_list(request, "billing.usagerecord"):
+        count = overview.unpriced(now=now)
+        yield Tile(
+            "Unpriced records",
+            count.text,
+            f"in {badges.UNPRICED_WINDOW.days} days",
+            "Their model has no provider rate, so their cost is unknown." if count else "The provider cost of every record is known.",
+            places.list_of(request, "billing.usagerecord", "cost_status__exact=unpriced" if count else ""),
+            "Show them" if count else "Show usage",
+            Tone.WARN if count else Tone.CALM,
+        )
+    if places.may_list(request, "billing.hold"):
+        holds = overview.holds(now=now)
+        overdue = f" {holds.overdue.text} should have ended by now." if holds.overdue else ""
+        sentence = f"{_credits(holds.credits)} credits are set aside for actions still running." if holds.open else "Nothing is set aside."
+        tone = Tone.WARN if holds.overdue else Tone.CALM
+        yield Tile("Open holds", holds.open.text, "", sentence + overdue, places.list_of(request, "billing.hold"), "Show holds", tone)
+
+
+def _proof(request: HttpRequest, now: datetime) -> Iterator[Tile]:
+    if not places.may_list(request, "billing.seal"):
+        return
+    proof = overview.proof()
+    check = places.page(request, "billing_ledger_check", "billing.run_ledger_check")
+    seals = places.list_of(request, "billing.seal")
+    yield _check_tile(proof, now, check)
+    yield Tile(
+        "Sealed until",
+        moment(proof.sealed_until) if proof.sealed_until else "-",
+        "",
+        f"Note the digest {proof.digest[:12]}… outside this system." if proof.digest else "The first full hour is not sealed yet.",
+        seals,
+        "Show seals",
+    )
+
+
+def _check_tile(proof: overview.Proof, now: datetime, href: str) -> Tile:
+    if proof.checked_at is None:
+        figure, sentence, tone = "Not run yet", "The check proves that balances, lots and entries agree.", Tone.WARN
+    elif not proof.is_clean:
+        figure, tone = f"{proof.broken_rules} broken", Tone.BAD
+        sentence = f"Found {moment(proof.checked_at)}. Stop changing balances by hand and look at the breaks."
+    elif now - proof.checked_at > _CHECK_IS_OLD:
+        figure, sentence, tone = "Out of date", f"It last ran {moment(proof.checked_at)}: is the scheduler running?", Tone.WARN
+    else:
+        figure, sentence, tone = "In balance", f"Proven {moment(proof.checked_at)}.", Tone.CALM
+    return Tile("Ledger check", figure, "", sentence, href, "Open the check" if href else "", tone)
+
+
+def _credits(value: Decimal) -> str:
+    text = f"{value:,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

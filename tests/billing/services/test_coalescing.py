@@ -1,0 +1,82 @@
+"""Single calls that share a commit: each gets its own answer, and one bad event does not fail its neighbours."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from django.db import OperationalError, connection
+
+from billing.events import Caller, Charged, Event, Refused
+from billing.models import UsageRecord
+from billing.services import coalescing
+from tests.billing.factories import a_caller, a_price, a_wallet, an_event
+from tests.billing.services.rivals import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def caller() -> Caller:
+    a_price("4")
+    return a_caller()
+
+
+def cut() -> None:
+    """Let the database drop every connection but our own, the flusher's among them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+@pytest.fixture(autouse=True)
+def _leave_no_connection(caller: Caller) -> Iterator[None]:
+    """The flusher outlives the test; its connection must not, or the database could not be dropped."""
+    yield
+    cut()
+    with suppress(OperationalError):
+        send(an_event(caller, customer="nobody"))
+
+
+def send(event: Event) -> object:
+    return coalescing.charge_one(event)
+
+
+def poisonous(event: Event) -> Event:
+    """Break an event behind the validation of the API: text that PostgreSQL cannot store."""
+    return replace(event, trace_id="\0")
+
+
+class TestChargeOne:
+    def test_each_caller_gets_its_own_answer(self, caller: Caller) -> None:
+        a_wallet(caller, credits="100")
+        results = at_once([partial(send, an_event(caller, key=f"key_{number}")) for number in range(32)])
+        charged = [result for result in results if isinstance(result, Charged)]
+        refused = [result for result in results if isinstance(result, Refused)]
+        assert (len(charged), len(refused)) == (25, 7)
+        assert sorted(int(result.balance or 0) for result in charged) == list(range(0, 100, 4))
+
+    def test_a_poisonous_event_fails_alone(self, caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
+        a_wallet(caller, credits="1000")
+        events = [an_event(caller, key=f"key_{number}") for number in range(24)]
+        events[7] = poisonous(events[7])
+        events[8] = poisonous(events[8])
+        results = at_once([partial(send, event) for event in events])
+        failed = [position for position, result in enumerate(results) if isinstance(result, Exception)]
+        assert failed == [7, 8]
+        assert UsageRecord.objects.count() == 22
+        assert "an event could not be charged" in caplog.text
+
+    def test_goes_on_after_the_database_has_dropped_its_connection(self, caller: Caller) -> None:
+        """Whoever waits while the connection is lost is told to try again; the next caller is served."""
+        a_wallet(caller, credits="1000")
+        assert isinstance(send(an_event(caller)), Charged)
+        cut()
+        event = an_event(caller)
+        [lost] = at_once([partial(send, event)])
+        assert isinstance(lost, OperationalError | Charged)
+        again = send(event)
+        assert isinstance(again, Charged)
+        assert again.replayed is isinstance(lost, Charged)

@@ -1,0 +1,74 @@
+"""A desk with one row of everything that has a page."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from axes.models import AccessAttempt
+from django.contrib.auth.models import Group
+from django.db.models import Model
+from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from billing.events import Charged
+from billing.models import AgentJob, CheckRun, Hold, PipelineRun, Project, Seal
+from billing.services import charging
+from pricing.models import PriceVersion
+from tests.billing.factories import ProjectFactory, a_caller, a_price, a_token, a_wallet, an_event
+from tests.people import a_person
+from tests.pricing.factories import ProviderRateFactory
+
+
+def a_company(now: datetime) -> Project:
+    """Make a project with a key, a price, a customer with credits, and one charged event."""
+    project = ProjectFactory.create(key="support-bot", name="Support bot")
+    caller = a_caller(project)
+    a_token(project)
+    a_price("4")
+    a_wallet(caller, credits="1000", now=now - timedelta(hours=3))
+    [result] = charging.charge([an_event(caller, request_id="req_first")], now=now)
+    assert isinstance(result, Charged)
+    return project
+
+
+def everything() -> dict[str, int]:
+    """Make at least one row of each model that has a page; returns one key per model label."""
+    now = timezone.now()
+    project = a_company(now)
+    run = PipelineRun.objects.create(project=project, run_id="run_1", started_at=now)
+    AgentJob.objects.create(project=project, job_id="job_1", run=run, started_at=now)
+    ProviderRateFactory.create()
+    wallet = project.customers.get().wallet
+    Hold.objects.create(
+        project=project,
+        wallet=wallet,
+        event_type=PriceVersion.objects.get().rule.event_type,
+        credits=Decimal(10),
+        available_after=Decimal(900),
+        created_at=now,
+        first_expires_at=now + timedelta(hours=1),
+        expires_at=now + timedelta(hours=1),
+    )
+    hour = now.replace(minute=0, second=0, microsecond=0) - timedelta(days=1)
+    Seal.objects.create(
+        starts_at=hour, ends_at=hour + timedelta(hours=1), entry_count=0, credits=0, value=0, previous_digest="", digest="d", sealed_at=now
+    )
+    CheckRun.objects.create(started_at=now, duration_ms=1, entry_count=0, is_clean=True, rules=[], actor="system:tests")
+    AccessAttempt.objects.create(username="ann", ip_address="127.0.0.1", user_agent="", failures_since_start=3)
+    interval = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.HOURS)
+    PeriodicTask.objects.create(name="Seal the ledger", task="billing.tasks.seal", interval=interval)
+    a_person(name="somebody")
+    Group.objects.create(name="Own cut")
+    return {model._meta.label_lower: _a_row(model) for model in _registered()}
+
+
+def _registered() -> list[type[Model]]:
+    from django.contrib import admin
+
+    return list(admin.site._registry)
+
+
+def _a_row(model: type[Model]) -> int:
+    rows = model._default_manager.order_by("-pk")
+    key: int | None = rows.values_list("pk", flat=True).first()
+    assert key is not None, f"no row of {model._meta.label}: everything() must make one"
+    return key

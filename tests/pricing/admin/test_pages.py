@@ -1,0 +1,208 @@
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from config.roles import Role
+from pricing.models import EventType, PriceRule, PriceVersion, Workspace
+from pricing.queries import timeline
+from pricing.queries.timeline import Phase
+from tests import people
+from tests.pricing.factories import (
+    LAST_YEAR,
+    EventTypeFactory,
+    PriceRuleFactory,
+    PriceVersionFactory,
+    ProviderRateFactory,
+    RateSeriesFactory,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def finance() -> Client:
+    return people.signed_in(Role.FINANCE)
+
+
+class TestTimeLine:
+    @pytest.fixture
+    def rule(self) -> PriceRule:
+        rule = PriceRuleFactory.create(event_type__name="chat.reply")
+        now = timezone.now()
+        ann, ben = User.objects.create(username="ann"), User.objects.create(username="ben")
+        PriceVersionFactory.create(rule=rule, number=1, effective_to=now - timedelta(days=1))
+        PriceVersionFactory.create(
+            rule=rule,
+            number=2,
+            credits_per_event=Decimal(5),
+            effective_from=now - timedelta(days=1),
+            effective_to=now + timedelta(days=1),
+            reason="Costs rose",
+            created_by=ann,
+            approved_by=ben,
+        )
+        PriceVersionFactory.create(rule=rule, number=3, credits_per_event=Decimal(6), effective_from=now + timedelta(days=1))
+        return rule
+
+    def test_tells_what_was_is_and_will_be(self, rule: PriceRule) -> None:
+        stops = timeline.of_rule(rule, now=timezone.now())
+        assert [(stop.number, stop.phase) for stop in stops] == [(3, Phase.SCHEDULED), (2, Phase.CURRENT), (1, Phase.PAST)]
+        assert (stops[1].sentence, stops[1].reason, stops[1].created_by, stops[1].approved_by) == (
+            "5 credits per chat.reply",
+            "Costs rose",
+            "ann",
+            "ben",
+        )
+
+    def test_periods_are_half_open(self, rule: PriceRule) -> None:
+        second = rule.versions.get(number=2)
+        assert timeline.phase(second, now=second.effective_from) is Phase.CURRENT
+        assert second.effective_to is not None
+        assert timeline.phase(second, now=second.effective_to) is Phase.PAST
+
+    def test_is_on_the_page_of_the_rule(self, rule: PriceRule) -> None:
+        page = people.signed_in(Role.SUPPORT).get(reverse("admin:pricing_pricerule_change", args=[rule.pk])).content.decode()
+        assert page.index("6 credits per chat.reply") < page.index("5 credits per chat.reply") < page.index("4 credits per chat.reply")
+        assert "approved by ben" in page
+        assert "Publish new version" not in page
+
+    def test_the_list_says_the_price_in_force_and_the_next(self, rule: PriceRule, finance: Client) -> None:
+        page = finance.get(reverse("admin:pricing_pricerule_changelist")).content.decode()
+        assert "5 credits per chat.reply" in page
+        assert "v3 from" in page
+        assert "4 credits per chat.reply" not in page
+
+
+class TestPriceRules:
+    def test_a_new_rule_leads_to_its_first_version(self, finance: Client) -> None:
+        event_type = EventTypeFactory.create()
+        form = {"event_type": event_type.pk, "segment": "plan", "segment_key": "pro"}
+        response = finance.post(reverse("admin:pricing_pricerule_add"), form)
+        rule = PriceRule.objects.get()
+        assert response.headers["Location"] == reverse("admin:pricing_pricerule_publish", args=[rule.pk])
+        assert rule.history.get().history_user.username == "finance"
+
+    def test_a_segment_without_its_key_is_refused(self, finance: Client) -> None:
+        form = {"event_type": EventTypeFactory.create().pk, "segment": "plan", "segment_key": ""}
+        assert finance.post(reverse("admin:pricing_pricerule_add"), form).status_code == 200
+        assert not PriceRule.objects.exists()
+
+    def test_one_without_a_version_says_so(self, finance: Client) -> None:
+        rule = PriceRuleFactory.create()
+        assert "has no price yet" in finance.get(reverse("admin:pricing_pricerule_change", args=[rule.pk])).content.decode()
+
+    def test_the_list_takes_as_many_queries_for_many_rules(self, finance: Client, django_assert_max_num_queries: object) -> None:
+        for _ in range(20):
+            PriceVersionFactory.create()
+        with django_assert_max_num_queries(25):  # type: ignore[operator]
+            assert finance.get(reverse("admin:pricing_pricerule_changelist")).status_code == 200
+
+
+class TestEventTypes:
+    def test_the_name_is_chosen_once(self, finance: Client) -> None:
+        event_type = EventTypeFactory.create(name="chat.reply")
+        form = {"name": "chat.answer", "label": "Answer", "unit_name": "answer", "is_active": "on", "change_reason": "Clearer"}
+        assert finance.post(reverse("admin:pricing_eventtype_change", args=[event_type.pk]), form).status_code == 302
+        event_type.refresh_from_db()
+        assert (event_type.name, event_type.label) == ("chat.reply", "Answer")
+        assert event_type.history.latest().history_change_reason == "Clearer"
+
+    def test_one_is_made_with_a_dotted_name(self, finance: Client) -> None:
+        form = {"name": "Chat Reply", "label": "x", "unit_name": "event"}
+        assert finance.post(reverse("admin:pricing_eventtype_add"), form).status_code == 200
+        assert finance.post(reverse("admin:pricing_eventtype_add"), form | {"name": "chat.reply"}).status_code == 302
+        assert EventType.objects.get().name == "chat.reply"
+
+
+class TestInForceAt:
+    def test_answers_what_was_charged_on_a_day(self, finance: Client) -> None:
+        rule = PriceRuleFactory.create(event_type__name="chat.reply")
+        change = LAST_YEAR + timedelta(days=30)
+        PriceVersionFactory.create(rule=rule, number=1, effective_to=change)
+        PriceVersionFactory.create(rule=rule, number=2, effective_from=change)
+        found = {
+            day: [version.number for version in self._list(finance, "priceversion", day)]
+            for day in ("2024-12-31", "2025-01-01", f"{change:%Y-%m-%d}")
+        }
+        assert found == {"2024-12-31": [], "2025-01-01": [1], f"{change:%Y-%m-%d}": [2]}
+
+    def test_a_moment_will_do(self, finance: Client) -> None:
+        PriceVersionFactory.create()
+        assert len(self._list(finance, "priceversion", "2025-06-01T10:00:00Z")) == 1
+
+    @pytest.mark.parametrize("text", ["yesterday", "2025-13-01", "2025-02-30"])
+    def test_what_is_no_day_is_no_failure(self, text: str, finance: Client) -> None:
+        PriceVersionFactory.create()
+        response = finance.get(reverse("admin:pricing_priceversion_changelist"), {"in_force_at": text})
+        assert response.status_code == 302
+
+    def _list(self, client: Client, model: str, day: str) -> list[PriceVersion]:
+        page = client.get(reverse(f"admin:pricing_{model}_changelist"), {"in_force_at": day})
+        return list(page.context["cl"].result_list)
+
+
+class TestProviderRates:
+    def test_are_found_by_provider_model_unit_and_source(self, finance: Client) -> None:
+        series = RateSeriesFactory.create(provider_model__name="claude-sonnet", provider_model__provider="anthropic", unit_kind="input")
+        wanted = ProviderRateFactory.create(series=series, source="invoice")
+        ProviderRateFactory.create(series__provider_model__provider="openai")
+        for query in (
+            {"provider": "anthropic", "model": "claude-s"},
+            {"source": "invoice"},
+            {"series__unit_kind__exact": "input", "provider": "anthropic"},
+        ):
+            page = finance.get(reverse("admin:pricing_providerrate_changelist"), query)
+            assert [rate.pk for rate in page.context["cl"].result_list] == [wanted.pk]
+
+    def test_show_price_unit_and_source(self, finance: Client) -> None:
+        rate = ProviderRateFactory.create(source="invoice", source_detail="No. 17")
+        page = finance.get(reverse("admin:pricing_providerrate_change", args=[rate.pk])).content.decode()
+        assert "3.00 USD</span> per 1,000,000" in page
+        assert "No. 17" in page
+
+
+class TestWorkspace:
+    ADDRESS = "/admin/pricing/workspace/1/change/"
+
+    def _form(self, **typed: str) -> dict[str, str]:
+        return {
+            "name": "Acme",
+            "currency": "EUR",
+            "time_zone": "Europe/Vienna",
+            "credit_value": "0.02",
+            "target_margin": "0.7",
+            "approval_limit_credits": "500",
+            "usage_retention_months": "12",
+            "change_reason": "We moved",
+            **typed,
+        }
+
+    def test_its_list_is_its_page(self, finance: Client) -> None:
+        assert finance.get("/admin/pricing/workspace/").headers["Location"] == self.ADDRESS
+
+    def test_a_change_is_kept_with_its_reason(self, finance: Client) -> None:
+        assert finance.post(self.ADDRESS, self._form()).status_code == 302
+        row = Workspace.objects.get()
+        assert (row.name, row.currency, row.credit_value) == ("Acme", "EUR", Decimal("0.02"))
+        last = row.history.latest()
+        assert (last.history_change_reason, last.history_user.username) == ("We moved", "finance")
+
+    @pytest.mark.parametrize("typed", [{"change_reason": ""}, {"time_zone": "Mars/Olympus"}, {"currency": "euro"}, {"target_margin": "1"}])
+    def test_refuses_what_makes_no_sense(self, typed: dict[str, str], finance: Client) -> None:
+        assert finance.post(self.ADDRESS, self._form(**typed)).status_code == 200
+        assert Workspace.objects.get().name == "Meterdesk"
+
+    def test_figures_are_written_as_people_do(self, finance: Client) -> None:
+        page = finance.get(self.ADDRESS).content.decode()
+        assert 'value="0.01"' in page
+        assert 'value="10000"' in page
+
+    def test_a_product_manager_only_looks(self) -> None:
+        client = people.signed_in(Role.PRODUCT_MANAGER)
+        assert client.get(self.ADDRESS).status_code == 200
+        assert client.post(self.ADDRESS, self._form()).status_code == 403

@@ -1,0 +1,367 @@
+"""Bugs planted on purpose, one at a time, into the code that runs: the machine must notice every one of them.
+
+Each bug is a function that patches production code. Some never reach the books on paper, because the database refuses
+what they try to write; `refused_by_database` says of which that was seen, and it is as good.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import pytest
+
+from billing import allocation, metering
+from billing.allocation import Movement, OpenLot
+from billing.errors import InsufficientCredits
+from billing.events import Event, Overage
+from billing.models import EntryKind, Lot
+from billing.queries import wallets
+from billing.services import charging, customers, holds, ledger, locked_read, refunds, replay
+from config.base.exact import ZERO, round_money
+from pricing.price_book import PriceBook
+from tests.properties.machine import Machine
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Bug:
+    """What is wrong, and how it gets into the code."""
+
+    name: str
+    plant: Callable[[Patch], None]
+    refused_by_database: bool = False
+    # Steps of the machine that lead to it, where chance alone would take too long.
+    script: Callable[[Machine], None] | None = None
+
+
+def _burn_key(lot: OpenLot, flips: tuple[int, ...]) -> tuple[Any, ...]:
+    key = OpenLot._right_key(lot)  # type: ignore[attr-defined]
+    return tuple(-float(part) if position in flips else part for position, part in enumerate(key))
+
+
+def _flip(patch: Patch, *positions: int) -> None:
+    patch.setattr(OpenLot, "_right_key", OpenLot.burn_key, raising=False)
+    patch.setattr(OpenLot, "burn_key", lambda lot: _burn_key(lot, positions))
+
+
+def newest_lot_first(patch: Patch) -> None:
+    _flip(patch, 5)
+
+
+def priority_reversed(patch: Patch) -> None:
+    _flip(patch, 1)
+
+
+def paid_before_promotional(patch: Patch) -> None:
+    _flip(patch, 4)
+
+
+def expired_lots_are_burnt(patch: Patch) -> None:
+    patch.setattr(OpenLot, "is_expired", lambda lot, now: False)
+
+
+def lots_expire_a_moment_late(patch: Patch) -> None:
+    def is_expired(lot: OpenLot, now: datetime) -> bool:
+        return lot.expires_at is not None and lot.expires_at < now
+
+    patch.setattr(OpenLot, "is_expired", is_expired)
+
+
+def values_have_two_places(patch: Patch) -> None:
+    def to_cents(value: Decimal) -> Decimal:
+        return value.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+
+    patch.setattr(allocation, "round_money", to_cents)
+
+
+def the_last_credit_leaves_value_behind(patch: Patch) -> None:
+    def value_of(lot: OpenLot, credits: Decimal) -> Decimal:
+        return min(round_money(credits * lot.unit_value), lot.value_remaining)
+
+    patch.setattr(allocation, "value_of", value_of)
+
+
+def a_refund_starts_with_the_first_lot(patch: Patch) -> None:
+    right = refunds._given_back
+
+    def given_back(charges: Any) -> Any:
+        if isinstance(charges, list) and charges and charges[0].kind == EntryKind.CHARGE:
+            charges.reverse()
+        return right(charges)
+
+    patch.setattr(refunds, "_given_back", given_back)
+
+
+def a_refund_goes_to_the_newest_lot(patch: Patch) -> None:
+    right = ledger.Journal.enter
+
+    def enter(journal: ledger.Journal, kind: EntryKind, movement: Movement, **links: Any) -> Any:
+        if kind == EntryKind.REFUND:
+            newest = Lot.objects.filter(wallet_id=journal.wallet.id).order_by("-id")[0]
+            movement = Movement(newest.pk, movement.credits, movement.value)
+        return right(journal, kind, movement, **links)
+
+    patch.setattr(ledger.Journal, "enter", enter)
+
+
+def a_refund_forgets_earlier_ones(patch: Patch) -> None:
+    patch.setattr(refunds, "_given_back", lambda charges: {charge.pk: (ZERO, ZERO) for charge in charges})
+
+
+def a_settled_debt_is_not_unsettled(patch: Patch) -> None:
+    patch.setattr(refunds, "_unsettle", lambda journal, overdraft, credits: None)
+
+
+def a_deposit_does_not_settle(patch: Patch) -> None:
+    patch.setattr(ledger, "settle_overdraft", lambda journal, lot: None)
+
+
+def the_overdraft_limit_is_ignored(patch: Patch) -> None:
+    right = allocation.spendable
+
+    def spendable(lots: Any, *, held: Decimal, overdraft_limit: Decimal, now: datetime) -> Decimal:
+        room = Decimal(1000) if overdraft_limit else ZERO
+        return right(lots, held=held, overdraft_limit=room, now=now)
+
+    patch.setattr(metering, "spendable", spendable)
+
+
+def held_credits_are_available(patch: Patch) -> None:
+    right = allocation.spendable
+
+    def spendable(lots: Any, *, held: Decimal, overdraft_limit: Decimal, now: datetime) -> Decimal:
+        return right(lots, held=ZERO, overdraft_limit=overdraft_limit, now=now)
+
+    patch.setattr(metering, "spendable", spendable)
+
+
+def a_frozen_wallet_pays(patch: Patch) -> None:
+    right = metering.pay
+
+    def pay(wallet: metering.WalletState, credits: Decimal, *, now: datetime) -> Any:
+        wallet.is_frozen = False
+        return right(wallet, credits, now=now)
+
+    patch.setattr(charging, "pay", pay)
+
+
+def a_key_is_charged_twice_in_one_batch(patch: Patch) -> None:
+    def seen_before(flush: Any, event: Event) -> Any:
+        earlier = flush.state.earlier.get((event.caller.project_id, event.idempotency_key))
+        return earlier.answer(event.body_hash) if earlier else None
+
+    patch.setattr(charging._Flush, "_seen_before", seen_before)
+
+
+def a_key_is_forgotten(patch: Patch) -> None:
+    patch.setattr(replay, "with_answers", lambda rows: {})
+
+
+def another_body_gets_the_old_answer(patch: Patch) -> None:
+    patch.setattr(replay.Earlier, "answer", lambda earlier, body_hash: earlier.charged)
+
+
+def prices_go_by_the_time_of_arrival(patch: Patch) -> None:
+    right, charge, arrivals = PriceBook.price_for, charging.charge, []
+
+    def noting(events: Any, *, now: datetime) -> Any:
+        arrivals.append(now)
+        return charge(events, now=now)
+
+    def price_for(book: PriceBook, *, at: datetime, **terms: Any) -> Any:
+        return right(book, at=arrivals[-1] if arrivals else at, **terms)
+
+    patch.setattr(charging, "charge", noting)
+    patch.setattr(PriceBook, "price_for", price_for)
+
+
+def the_plan_is_ignored(patch: Patch) -> None:
+    right = PriceBook.price_for
+
+    def price_for(book: PriceBook, *, plan: str, **terms: Any) -> Any:
+        return right(book, plan="", **terms)
+
+    patch.setattr(PriceBook, "price_for", price_for)
+
+
+def a_capture_keeps_the_rest_held(patch: Patch) -> None:
+    right = metering.capture
+
+    def capture(wallet: metering.WalletState, hold: Any, event: Event, credits: Decimal, *, now: datetime) -> Any:
+        payment = right(wallet, hold, event, credits, now=now)
+        if isinstance(payment, metering.Payment):
+            wallet.held += hold.credits - min(hold.credits, payment.credits)
+            wallet.settle_view(now)
+        return payment
+
+    patch.setattr(charging, "capture", capture)
+
+
+def an_ended_hold_is_captured(patch: Patch) -> None:
+    right = metering.capture
+
+    def capture(wallet: metering.WalletState, hold: Any, event: Event, credits: Decimal, *, now: datetime) -> Any:
+        if hold is not None:
+            hold.status, hold.expires_at = "open", max(hold.expires_at, now.replace(year=now.year + 1))
+        return right(wallet, hold, event, credits, now=now)
+
+    patch.setattr(charging, "capture", capture)
+
+
+def overdue_holds_stay(patch: Patch) -> None:
+    patch.setattr(locked_read, "_give_back_expired_holds", lambda *arguments, **options: None)
+
+
+def charge_after_a_hold_has_ended(machine: Machine) -> None:
+    machine.found(plans=("", ""), limit=0)
+    machine.place_a_hold_and_forget_it(name="ann", credits=Decimal(4))
+    machine.the_books_agree()
+    machine.charge(batch=[reply("1")])
+    machine.the_books_agree()
+
+
+def sweep_a_lot_that_is_held(machine: Machine) -> None:
+    machine.found(plans=("", ""), limit=0)
+    machine.grant(name="ann", credits=Decimal(4), lasts=60, priority=50)
+    machine.place_hold(name="ann", credits=Decimal(7), lasts=900, again=False)
+    machine.wait(passed=61)
+    machine.sweep_lots(name="ann")
+    machine.the_books_agree()
+
+
+def take_back_while_held(machine: Machine) -> None:
+    machine.found(plans=("", ""), limit=0)
+    machine.place_hold(name="ann", credits=Decimal(7), lasts=900, again=False)
+    machine.adjust(name="ann", credits=Decimal(4), sign=-1)
+    machine.the_books_agree()
+
+
+def refund_into_an_emptied_lot(machine: Machine) -> None:
+    machine.found(plans=("", ""), limit=0)
+    machine.charge(batch=[reply("2.5")])
+    machine.refund(position=0, credits=None, again=True)
+    machine.the_books_agree()
+
+
+def charge_at_the_moment_of_expiry(machine: Machine) -> None:
+    machine.found(plans=("", ""), limit=0)
+    machine.grant(name="ann", credits=Decimal(4), lasts=60, priority=50)
+    machine.wait_until_something_ends(position=0, early=0)
+    machine.charge(batch=[reply("1")])
+    machine.the_books_agree()
+
+
+def refund_a_part_of_two_lots(machine: Machine) -> None:
+    machine.found(plans=("", ""), limit=0)
+    machine.grant(name="ann", credits=Decimal(1), lasts=None, priority=50)
+    machine.charge(batch=[reply("1")])
+    machine.refund(position=0, credits=Decimal(1), again=False)
+    machine.the_books_agree()
+
+
+def refund_a_settled_debt(machine: Machine) -> None:
+    machine.found(plans=("", ""), limit=50)
+    machine.charge(batch=[reply("5")])
+    machine.deposit(name="ann", credits=Decimal(30), amount=Decimal("0.30"), lasts=None, priority=50, is_gift=False, again=False)
+    machine.refund(position=0, credits=None, again=False)
+    machine.the_books_agree()
+
+
+def reply(quantity: str) -> dict[str, Any]:
+    """Draft one reply of Ann's for a batch."""
+    about = {"how": "new", "position": 0, "customer": "ann", "event": "chat.reply", "age": None, "overage": Overage.REFUSE}
+    return about | {"quantity": Decimal(quantity)}
+
+
+def an_extension_shortens(patch: Patch) -> None:
+    patch.setattr(holds, "max", lambda _, wanted: wanted, raising=False)
+
+
+def expiry_takes_held_credits(patch: Patch) -> None:
+    right = ledger.lock_wallet
+
+    def expire(*, wallet_id: int, now: datetime) -> Any:
+        def unheld(wallet_id: int, *, now: datetime) -> Any:
+            wallet = right(wallet_id, now=now)
+            wallet.held = ZERO
+            return wallet
+
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(ledger, "lock_wallet", unheld)
+            return expire_right(wallet_id=wallet_id, now=now)
+
+    expire_right = ledger.expire
+    patch.setattr(ledger, "expire", expire)
+
+
+def adjustments_take_what_is_held(patch: Patch) -> None:
+    def take_unheld(wallet: metering.WalletState, credits: Decimal, *, now: datetime) -> list[Movement]:
+        movements, missing = allocation.burn(wallet.lots, credits, now=now)
+        if missing:
+            raise InsufficientCredits("no")
+        return movements
+
+    patch.setattr(ledger, "take_unheld", take_unheld)
+
+
+def lots_forget_their_priority(patch: Patch) -> None:
+    right = ledger.open_lot
+
+    def open_lot(wallet: metering.WalletState, **terms: Any) -> OpenLot:
+        return right(wallet, **(terms | {"priority": ledger.DEFAULT_PRIORITY}))
+
+    patch.setattr(ledger, "open_lot", open_lot)
+
+
+def a_limit_is_set_on_paper_only(patch: Patch) -> None:
+    right = customers.set_overdraft_limit
+
+    def set_overdraft_limit(*, wallet_id: int, limit: Decimal, reason: str, now: datetime) -> Any:
+        return right(wallet_id=wallet_id, limit=min(limit, Decimal(5)), reason=reason, now=now)
+
+    patch.setattr(customers, "set_overdraft_limit", set_overdraft_limit)
+
+
+def an_answer_misses_an_emptied_lot(patch: Patch) -> None:
+    def fill(journal: ledger.Journal, lot_id: int, credits: Decimal, value: Decimal) -> OpenLot:
+        lot = next((lot for lot in journal.wallet.lots if lot.id == lot_id), None) or wallets.open_lot(Lot.objects.get(pk=lot_id))
+        lot.remaining += credits
+        return lot
+
+    patch.setattr(refunds, "_fill", fill)
+
+
+BUGS = (
+    Bug("newest lot first", newest_lot_first),
+    Bug("priority reversed", priority_reversed),
+    Bug("paid before promotional", paid_before_promotional),
+    Bug("expired lots are burnt", expired_lots_are_burnt),
+    Bug("lots expire a moment late", lots_expire_a_moment_late, script=charge_at_the_moment_of_expiry),
+    Bug("values have two places", values_have_two_places),
+    Bug("the last credit leaves value behind", the_last_credit_leaves_value_behind, refused_by_database=True),
+    Bug("a refund starts with the first lot", a_refund_starts_with_the_first_lot, script=refund_a_part_of_two_lots),
+    Bug("a refund goes to the newest lot", a_refund_goes_to_the_newest_lot, refused_by_database=True),
+    Bug("a refund forgets earlier ones", a_refund_forgets_earlier_ones, refused_by_database=True),
+    Bug("a settled debt is not unsettled", a_settled_debt_is_not_unsettled, refused_by_database=True, script=refund_a_settled_debt),
+    Bug("a deposit does not settle", a_deposit_does_not_settle),
+    Bug("the overdraft limit is ignored", the_overdraft_limit_is_ignored),
+    Bug("held credits are available", held_credits_are_available),
+    Bug("a frozen wallet pays", a_frozen_wallet_pays),
+    Bug("a key is charged twice in one batch", a_key_is_charged_twice_in_one_batch),
+    Bug("a key is forgotten", a_key_is_forgotten),
+    Bug("another body gets the old answer", another_body_gets_the_old_answer),
+    Bug("prices go by the time of arrival", prices_go_by_the_time_of_arrival, refused_by_database=True),
+    Bug("the plan is ignored", the_plan_is_ignored),
+    Bug("a capture keeps the rest held", a_capture_keeps_the_rest_held),
+    Bug("an ended hold is captured", an_ended_hold_is_captured),
+    Bug("overdue holds stay", overdue_holds_stay, script=charge_after_a_hold_has_ended),
+    Bug("an extension shortens", an_extension_shortens),
+    Bug("expiry takes held credits", expiry_takes_held_credits, script=sweep_a_lot_that_is_held),
+    Bug("adjustments take what is held", adjustments_take_what_is_held, script=take_back_while_held),
+    Bug("an answer misses an emptied lot", an_answer_misses_an_emptied_lot, script=refund_into_an_emptied_lot),
+    Bug("a limit is set on paper only", a_limit_is_set_on_paper_only),
+    Bug("lots forget their priority", lots_forget_their_priority),
+)

@@ -1,0 +1,49 @@
+"""Every command in any order: the database and the wallets on paper agree, entry by entry, after each step."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.properties.machine import Machine
+from tests.properties.planted_bugs import BUGS, Bug
+
+pytestmark = pytest.mark.django_db
+
+PROFILE = settings(
+    max_examples=20,
+    stateful_step_count=30,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    # A failure is told at once; let the longer profile make it small.
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def test_the_company_and_its_books_on_paper_agree() -> None:
+    run_state_machine_as_test(Machine, settings=PROFILE)
+
+
+def follow(script: Callable[[Machine], None]) -> None:
+    """Let the machine go through steps that were chosen by hand."""
+    machine = Machine()
+    try:
+        script(machine)
+    finally:
+        machine.teardown()
+
+
+@pytest.mark.parametrize("bug", [bug for bug in BUGS if bug.script], ids=lambda bug: bug.name)
+def test_a_script_goes_through_where_no_bug_is_planted(bug: Bug) -> None:
+    assert bug.script is not None
+    follow(bug.script)
+
+
+@pytest.mark.slow
+def test_the_same_for_longer_and_at_random() -> None:
+    longer = settings(PROFILE, max_examples=300, stateful_step_count=50, derandomize=False, phases=[Phase.generate, Phase.shrink])
+    run_state_machine_as_test(Machine, settings=longer)

@@ -1,0 +1,95 @@
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from billing.models import CheckRun
+from config.roles import Role
+from reports.admin.overview import Tone
+from tests import desk, people
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_badges() -> Iterator[None]:
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def a_check(*, broken: int = 0, age: timedelta = timedelta()) -> None:
+    rules = [{"rule": f"rule {n}", "break_count": 1} for n in range(broken)]
+    CheckRun.objects.create(
+        started_at=timezone.now() - age, duration_ms=1, entry_count=1, is_clean=not broken, rules=rules, actor="system:tests"
+    )
+
+
+class TestEmptyDesk:
+    def test_tells_the_first_steps(self) -> None:
+        page = people.signed_in(Role.ADMINISTRATOR).get("/admin/").content.decode()
+        assert "Four steps to the first charge" in page
+        assert "curl http://testserver/api/v1/events" in page
+        assert "All is well" not in page
+
+
+class TestDeskWithUsage:
+    @pytest.fixture
+    def finance(self) -> Client:
+        desk.a_company(timezone.now())
+        return people.signed_in(Role.FINANCE)
+
+    def test_says_that_all_is_well(self, finance: Client) -> None:
+        a_check()
+        page = finance.get("/admin/")
+        assert page.context["tone"] is Tone.CALM
+        assert "All is well" in page.content.decode()
+
+    @pytest.mark.parametrize(
+        ("check", "tone", "figure"),
+        [
+            ({"broken": 2}, Tone.BAD, "2 broken"),
+            ({"age": timedelta(days=2)}, Tone.WARN, "Out of date"),
+            (None, Tone.WARN, "Not run yet"),
+        ],
+    )
+    def test_says_what_is_wrong(self, check: dict[str, timedelta | int] | None, tone: Tone, figure: str, finance: Client) -> None:
+        if check is not None:
+            a_check(**check)  # type: ignore[arg-type]
+        page = finance.get("/admin/")
+        assert page.context["tone"] is tone
+        assert figure in page.content.decode()
+
+    def test_every_tile_leads_somewhere_that_opens(self, finance: Client) -> None:
+        a_check()
+        tiles = finance.get("/admin/").context["tiles"]
+        assert {tile.title: finance.get(tile.href, follow=True).status_code for tile in tiles} == {tile.title: 200 for tile in tiles}
+
+    def test_costs_few_queries(self, finance: Client) -> None:
+        finance.get("/admin/")
+        with CaptureQueriesContext(connection) as queries:
+            finance.get("/admin/")
+        assert len(queries) <= 30
+
+
+class TestRoles:
+    @pytest.mark.parametrize(
+        ("role", "titles"),
+        [
+            (Role.ENGINEER, ["Unpriced records"]),
+            (
+                Role.SUPPORT,
+                ["Credits out", "Credits in", "Low wallets", "Wallets in debt", "Frozen wallets", "Unpriced records", "Open holds"],
+            ),
+        ],
+    )
+    def test_see_the_figures_that_are_theirs(self, role: Role, titles: list[str]) -> None:
+        desk.a_company(timezone.now())
+        page = people.signed_in(role).get("/admin/")
+        assert [tile.title for tile in page.context["tiles"]] == titles
+        assert ("Credits out by event" in page.content.decode()) is (role is Role.SUPPORT)
