@@ -1,4 +1,4 @@
-"""The WSGI application: `granian --interface wsgi config.wsgi:application`."""
+"""The WSGI application, as `config.web` and any other WSGI server load it."""
 
 import gc
 import os

@@ -26,17 +26,16 @@ def free_port() -> int:
 
 
 class WebServer:
-    """One granian. `with WebServer(var_dir, database_url=…, redis_url=…) as web:` waits until it is ready."""
+    """One web server. `with WebServer(var_dir, database_url=…, redis_url=…) as web:` waits until it is ready."""
 
     def __init__(
         self, var_dir: Path, *, database_url: str, redis_url: str, workers: int = 1, threads: int = 32, options: Sequence[str] = ()
     ) -> None:
         self.port = free_port()
-        arguments = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port), "--no-ws"]
-        arguments += ["--workers", str(workers), "--blocking-threads", str(threads), *options]
+        arguments = ["--port", str(self.port), "--workers", str(workers), "--threads", str(threads), *options]
         self.process = Process(
             name="web",
-            argv=[sys.executable, "-m", "granian", *arguments, "config.wsgi:application"],
+            argv=[sys.executable, "-m", "config.web", *arguments],
             log=var_dir / "log" / "web.log",
             stop_seconds=25,
             env={
@@ -58,7 +57,7 @@ class WebServer:
         """The pids of the worker processes."""
         master = self.process.pid
         listed = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        return [int(pid) for pid in listed if b"granian" in Path(f"/proc/{pid}/cmdline").read_bytes() or _is_spawned(int(pid))]
+        return [int(pid) for pid in listed if b"config.web" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def kill_workers(self) -> None:
         for pid in self.workers():
@@ -98,7 +97,3 @@ class WebServer:
 
     def __exit__(self, *_: object) -> None:
         self.process.stop()
-
-
-def _is_spawned(pid: int) -> bool:
-    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -55,14 +55,14 @@ def wait_free(lock: int, var_dir: Path, *, say: Callable[[str], None], patience:
 
 
 def _holders(fd: int) -> set[int]:
-    """The other processes that keep this file from being locked: who inherited it. Known on Linux only."""
+    """The processes that share the lock: who inherited it. Not who waits for it, as we do. Known on Linux only."""
     wanted = os.fstat(fd)
     found = set()
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):
-            if os.path.samestat(link.stat(), wanted):
+            if os.path.samestat(link.stat(), wanted) and "FLOCK" in (link.parents[1] / "fdinfo" / link.name).read_text():
                 found.add(int(link.parts[2]))
-    return found - {os.getpid()}
+    return found
 
 
 def _try_lock(fd: int) -> bool:

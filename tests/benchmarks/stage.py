@@ -90,9 +90,7 @@ def web() -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    options = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws", "--blocking-threads", "32"]
-    options += ["--workers", str(min(os.cpu_count() or 1, 4))]
-    server = subprocess.Popen([sys.executable, "-m", "granian", *options, "--log-level", "warning", "config.wsgi:application"])
+    server = subprocess.Popen([sys.executable, "-m", "config.web", "--port", str(port)], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 30
         while not _answers(port):

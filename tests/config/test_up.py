@@ -166,7 +166,7 @@ class TestRunning:
         assert b"[X]  auth.0001_initial" in shown.communicate()[0]
 
     def test_what_dies_is_started_again_and_what_it_left_is_swept_away(self, up: Up) -> None:
-        master = up.pid_of("granian")
+        master = up.pid_of("config.web")
         workers = [pid for pid in up.family() if parent(pid) == master]
         assert workers
         os.kill(master, signal.SIGKILL)
@@ -206,7 +206,7 @@ class TestStopping:
     def test_even_when_the_masters_are_killed_with_it(self, tmp_path: Path, free_port: Callable[[], int]) -> None:
         up = Up(tmp_path / "var", free_port())
         up.says(READY)
-        for pid in (up.pid_of("granian"), up.pid_of("celery -A config.celery worker"), up.process.pid):
+        for pid in (up.pid_of("config.web"), up.pid_of("celery -A config.celery worker"), up.process.pid):
             os.kill(pid, signal.SIGKILL)
         up.process.wait()
         until(lambda: up.family() == {}, 25)

@@ -21,9 +21,7 @@ from config.embedded.redis import Redis
 from tests.billing.factories import ProjectFactory, a_caller, a_price, a_token, a_wallet
 from tests.web_server import WebServer
 
-# As `up` starts it. At a reload granian stops the old worker this many seconds after it started the new one, ready or not.
-RESPAWN_SECONDS = 15
-OPTIONS = ("--respawn-failed-workers", "--respawn-interval", str(RESPAWN_SECONDS), "--workers-kill-timeout", "20")
+RESPAWN_SECONDS = 15  # at a reload the old worker goes this long after the new one was started, ready or not
 
 
 class Site:
@@ -34,8 +32,9 @@ class Site:
         self.postgres = Postgres(var_dir)
         self.redis = Redis(var_dir)
 
-    def web(self, *, workers: int = 1, options: tuple[str, ...] = OPTIONS) -> WebServer:
+    def web(self, *, workers: int = 1) -> WebServer:
         database_url, redis_url = embedded.database_url(self.var_dir), embedded.redis_url(self.var_dir)
+        options = ("--respawn-interval", str(RESPAWN_SECONDS))
         return WebServer(self.var_dir, database_url=database_url, redis_url=redis_url, workers=workers, options=options)
 
     def crash_database(self) -> None:

@@ -26,6 +26,7 @@ from config.embedded.postgres import Postgres
 from config.embedded.process import Process
 from config.embedded.redis import Redis
 from config.supervisor import ProcessDiedError, Stop, Supervisor
+from config.web import default_threads, default_workers
 
 MIGRATION_LOCK = 7_051_976  # any number; two machines must not migrate one database at a time
 
@@ -86,7 +87,7 @@ class Command(BaseCommand):
             with self._step("PostgreSQL at DATABASE_URL"):
                 _wait_for_database(30)
         else:
-            postgres = Postgres(self.var_dir, max_connections=60 + _workers() * _threads(), keep_open=[self.lock])
+            postgres = Postgres(self.var_dir, max_connections=60 + default_workers() * default_threads(), keep_open=[self.lock])
             self._start_server(supervisor, "PostgreSQL", postgres)
         if not os.environ.get("REDIS_URL"):
             self._start_server(supervisor, "Redis", Redis(self.var_dir, keep_open=[self.lock]))
@@ -99,12 +100,7 @@ class Command(BaseCommand):
             server.wait_ready()
 
     def _web(self, host: str, port: int) -> Process:
-        options = ["--interface", "wsgi", "--host", host, "--port", str(port), "--no-ws"]
-        options += ["--workers", str(_workers()), "--blocking-threads", str(_threads())]
-        options += ["--respawn-failed-workers", "--workers-kill-timeout", "20"]
-        # After SIGHUP the old worker goes this long after the new one was started: time enough to load.
-        options += ["--respawn-interval", "30"]
-        return self._python("web", "granian", *options, "config.wsgi:application", stop_seconds=25)
+        return self._python("web", "config.web", "--host", host, "--port", str(port), stop_seconds=25)
 
     def _worker(self) -> Process:
         count = str(min(os.cpu_count() or 1, 4))
@@ -160,14 +156,6 @@ class Command(BaseCommand):
         for name, value in lines.items():
             self.say(f"  {name:<12}{value}")
         self.say("Ctrl-C stops everything.")
-
-
-def _workers() -> int:
-    return int(os.environ.get("WEB_WORKERS") or min(os.cpu_count() or 1, 4))
-
-
-def _threads() -> int:
-    return int(os.environ.get("WEB_THREADS", "32"))
 
 
 def _name_of(host: str) -> str:
