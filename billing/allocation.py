@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from config.base.exact import CONTEXT, ZERO, round_money
 
@@ -45,8 +46,7 @@ class OpenLot:
         return self.expires_at is not None and self.expires_at <= now
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(NamedTuple):
     """Credits and their value into (positive) or out of (negative) one lot."""
 
     lot_id: int

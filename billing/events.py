@@ -2,6 +2,8 @@
 
 An `Event` is one product action after validation; `charge` answers it with a `Charged` or a `Refused`. Nothing in an
 event is trusted for money: the price comes from our rules, the cost from our catalogue.
+
+What is made anew for every event is a named tuple: as immutable as a frozen dataclass, and made in half the time.
 """
 
 import hashlib
@@ -10,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pricing.cost import Cost
 from pricing.units import Usage
@@ -36,8 +39,7 @@ class Caller:
     generation: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """How the request was routed (seed 004, "Route selected" and "Control behavior")."""
 
     endpoint: str = ""
@@ -53,8 +55,7 @@ class Route:
     batch_job_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How it went (seed 004, "Reliability")."""
 
     status: str = ""
@@ -67,8 +68,7 @@ class Outcome:
     timeout_reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """Who answers for it (seed 004, "Ownership" and "Environment and workflow")."""
 
     workflow: str = ""
@@ -88,16 +88,14 @@ class Overage(StrEnum):
     ALLOW = "allow"  # charge all of it; what is missing becomes overdraft
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
+class Capture(NamedTuple):
     """The hold that an event ends."""
 
     hold_id: int
     overage: Overage = Overage.REFUSE
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One product action. `customer` None is internal usage: owner, cost and budgets, but no wallet."""
 
     caller: Caller
@@ -113,21 +111,19 @@ class Event:
     owner: Owner = Owner()
     provider_cost: Decimal | None = None
     trace_id: str = ""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = MappingProxyType({})
     request_id: str = ""
     capture: Capture | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LotPart:
+class LotPart(NamedTuple):
     """Credits that one lot paid (positive)."""
 
     lot_id: int
     credits: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Charged:
+class Charged(NamedTuple):
     """An event as it was recorded: enough to answer it, the first time and every time."""
 
     record_id: int
@@ -160,6 +156,24 @@ class Refused:
 Result = Charged | Refused
 
 
-def body_hash(operation: str, content: str) -> bytes:
+def facts(said: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return those fields of an event, by name, that are not as usual: what makes it another event than its neighbour.
+
+    What is at its default does not count, so that a field that is added one day changes no hash of an event without it.
+    """
+    usual = Event._field_defaults
+    return [
+        (name, _facts_of(value) if isinstance(value, tuple) else value)
+        for name, value in said.items()
+        if name not in usual or value != usual[name]
+    ]
+
+
+def _facts_of(part: Any) -> list[tuple[str, Any]]:
+    usual = part._field_defaults
+    return [(name, value) for name, value in zip(part._fields, part, strict=True) if name not in usual or value != usual[name]]
+
+
+def body_hash(operation: str, content: bytes) -> bytes:
     """Return 16 bytes that are equal for equal bodies of the same operation."""
-    return hashlib.blake2b(f"{operation}\n{content}".encode(), digest_size=16).digest()
+    return hashlib.blake2b(f"{operation}\n".encode() + content, digest_size=16).digest()

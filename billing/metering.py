@@ -7,6 +7,7 @@ next event finds it, so a thousand events on one wallet cost one lock and one re
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from billing.allocation import OVERDRAFT, Movement, OpenLot, burn, spendable, take
 from billing.events import Event, Overage, Refused
@@ -50,8 +51,7 @@ class HoldState:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
+class Payment(NamedTuple):
     """How a wallet pays for one event."""
 
     credits: Decimal

@@ -1,15 +1,14 @@
 """The web server, `python -m config.web`: granian, made to load new code (SIGHUP) without failing a call.
 
-Left alone, granian loses calls that arrive while an old worker goes. Each of its workers has a listening socket of its
-own, and the kernel resets what waits in the queue of the one that closes. And a worker that is told to stop closes at
-once the connections on which nothing has been read yet. So here all workers share one socket, as granian's do on a Unix
-socket, and a worker stops accepting a moment before it stops.
+Left alone, granian loses calls that arrive while an old worker goes. Each of its workers opens a listening socket, among
+which the kernel spreads connections, and what waits in the queue of a socket that closes is reset. And a worker that is
+told to stop closes at once the connections on which nothing has been read yet. So here the sockets are the master's, a
+worker hands its own on to its successor, and it stops accepting a moment before it stops.
 """
 
 import os
 import select
 import signal
-import socket
 import threading
 import time
 from argparse import ArgumentParser
@@ -20,7 +19,7 @@ from typing import Any
 
 from granian.constants import Interfaces
 from granian.net import SocketSpec  # type: ignore[attr-defined]
-from granian.server.mp import MPServer
+from granian.server.mp import MPServer, WorkerProcess
 
 READ_SECONDS = 0.5  # how long a call that was accepted has to arrive
 # After SIGHUP the old worker goes this long after the new one was started: time enough to load.
@@ -28,12 +27,17 @@ RESPAWN_SECONDS = 30
 
 
 class Server(MPServer):
-    """Workers behind one listening socket that outlives each of them."""
+    """Workers behind listening sockets that outlive them."""
 
     def _init_shared_socket(self) -> None:
         self._ssp = None
-        self._shd = holder = SocketSpec(self.bind_addr, self.bind_port, self.backlog).build()  # type: ignore[assignment]
-        self._sso = self.listener = socket.socket(fileno=holder.get_fd())
+        self._sso = None
+        spec = SocketSpec(self.bind_addr, self.bind_port, self.backlog)
+        self.listeners = [spec.build() for _ in range(self.workers)]
+
+    def _spawn_worker(self, idx: int, *args: Any, **kwargs: Any) -> WorkerProcess:
+        self._shd = self.listener = self.listeners[idx]  # type: ignore[assignment]
+        return super()._spawn_worker(idx, *args, **kwargs)
 
     def load(self) -> Callable[..., Any]:
         """Load the application, in a new worker. The master never does, so that a reload finds new code."""
@@ -50,7 +54,7 @@ class Server(MPServer):
             with suppress(OSError):
                 if str(descriptor.readlink()) == "anon_inode:[eventpoll]":
                     with select.epoll.fromfd(os.dup(int(descriptor.name))) as events:
-                        events.unregister(self.listener)
+                        events.unregister(self.listener.get_fd())
         time.sleep(READ_SECONDS)
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from config.base.exact import CONTEXT, ZERO, plain, round_money
 from pricing.units import FALLBACK, UnitKind, Usage, normalise
@@ -32,8 +33,7 @@ class Rate:
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
-class CostLine:
+class CostLine(NamedTuple):
     """One kind of unit that was used; `amount` is `quantity` x `price` / `per` at 12 places."""
 
     unit: UnitKind
@@ -55,8 +55,7 @@ class CostLine:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """The cost of one event; `amount` is None unless it is known, else the sum of the lines (or what was reported)."""
 
     status: CostStatus

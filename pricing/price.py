@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final, Self
+from functools import cached_property
+from typing import Any, Final, NamedTuple, Self
 
 from config.base.exact import CONTEXT, CREDIT_STEP, ZERO, Rounding, plain, round_to
 
@@ -71,8 +72,7 @@ class Tier:
         return cls(Decimal(row["from_quantity"]), Decimal(row["credits_per_event"]))
 
 
-@dataclass(frozen=True, slots=True)
-class PriceLine:
+class PriceLine(NamedTuple):
     """One line of a rated event: `credits` is `quantity` x `rate` / `per`, exactly."""
 
     kind: LineKind
@@ -109,12 +109,17 @@ class PriceLine:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rated:
     """What one event costs; the lines add up to `credits`, which has at most 6 places."""
 
     credits: Decimal
     lines: tuple[PriceLine, ...]
+
+    @cached_property
+    def lines_as_json(self) -> list[dict[str, str]]:
+        """The lines as plain strings; written once where all events share a flat price."""
+        return [line.as_json() for line in self.lines]
 
 
 def settle(lines: Sequence[PriceLine], *, minimum: Decimal, step: Decimal, mode: Rounding) -> Rated:

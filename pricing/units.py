@@ -6,10 +6,9 @@ is first taken apart into quantities that do not overlap and that add up to the 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from config.base.exact import ZERO
 
@@ -37,8 +36,7 @@ FALLBACK: Final[Mapping[UnitKind, UnitKind]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What one event consumed, in the provider's own counting: wholes include their parts."""
 
     provider: str = ""
@@ -55,18 +53,7 @@ class Usage:
     requests: int = 1
 
 
-_COUNTS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-    "images",
-    "video_seconds",
-    "requests",
-)
+_COUNTS = Usage._fields[2:]  # without provider and model
 
 
 def check(usage: Usage) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from pydantic import BaseModel, Field, ValidationInfo, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, to_json
 
 from billing.api.problems import STATUS
 from billing.errors import InvalidRequest, NotFound
@@ -34,7 +33,7 @@ def answers(success: Mapping[int, Any], *codes: str) -> dict[int, Any]:
 
 def respond(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """Answer with JSON."""
-    return HttpResponse(json.dumps(body, separators=(",", ":")), status=status, content_type="application/json", headers=headers)
+    return HttpResponse(to_json(body), status=status, content_type="application/json", headers=headers)
 
 
 def respond_once(body: Any, *, is_replayed: bool, created: int = 201) -> HttpResponse:
@@ -56,17 +55,13 @@ def idempotency_key(request: HttpRequest, given: str | None) -> str:
 
 
 def call_of(request: HttpRequest, operation: Operation, project_id: int, body: BaseModel, *about: str) -> Call:
-    """Return the repeatable call that `body` makes; `about` is what the path adds to it."""
-    key = idempotency_key(request, getattr(body, "idempotency_key", None))
-    return Call(project_id, key, operation, hash_of(operation, body, *about))
+    """Return the repeatable call that `body` makes; `about` is what the path adds to it.
 
-
-def hash_of(operation: str, body: BaseModel, *about: str) -> bytes:
-    """Return the hash that tells a retry from a new body. Fields left at their defaults do not count, so that a field
-    added later does not change the hash of a body that never used it.
+    As with events (`billing.events.facts`), fields left at their defaults do not count in the hash.
     """
+    key = idempotency_key(request, getattr(body, "idempotency_key", None))
     content = body.model_dump_json(exclude_defaults=True, exclude={"idempotency_key"})
-    return body_hash(" ".join((operation, *about)), content)
+    return Call(project_id, key, operation, body_hash(" ".join((operation, *about)), content.encode()))
 
 
 def read_id(prefix: str, value: str, error: type[DomainError] = NotFound) -> int:

@@ -4,6 +4,7 @@ Field groups follow the field dictionary of the product's source documents. Unkn
 never slips in under a name of its own.
 """
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -26,6 +27,7 @@ from billing.api.fields import (
     Tokens,
 )
 from billing.events import Overage
+from config.base.exact import ZERO
 from config.base.problem import Problem
 from pricing.units import Usage, check
 
@@ -54,7 +56,7 @@ class UsageIn(Body):
     audio_input_tokens: Tokens = Field(0, description="Part of `input_tokens`.")
     audio_output_tokens: Tokens = Field(0, description="Part of `output_tokens`.")
     images: Count = 0
-    video_seconds: Seconds = Field("0", validate_default=True)
+    video_seconds: Seconds = ZERO
     requests: Count = Field(1, description="Calls made to the provider, retries included.")
 
     @model_validator(mode="after")
@@ -117,7 +119,7 @@ class ActionIn(Body):
     idempotency_key: Id | None = Field(
         None, description="Unique per project, for ever. Required here or as header `Idempotency-Key`.", examples=["req_9f2"]
     )
-    quantity: Credits = Field("1", validate_default=True)
+    quantity: Credits = Decimal(1)
     occurred_at: Time | None = Field(None, description="Default: now. Chooses the price version.")
     usage: UsageIn | None = None
     route: RouteIn = Field(default_factory=RouteIn)

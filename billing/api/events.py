@@ -4,6 +4,7 @@ The road of a call: `KeyAuth` finds the caller, the body is validated into an `E
 the commit that carries it, `answers.event` writes what was decided. A batch takes the same road without the queue.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -11,17 +12,18 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Router
 from pydantic import Field, ValidationError
+from pydantic_core import to_json
 
 from billing.api import answers, problems
 from billing.api.auth import KeyAuth, bearer, caller_of
 from billing.api.common import answers as declared
-from billing.api.common import call_of, hash_of, idempotency_key, read_id, respond, respond_once
+from billing.api.common import call_of, idempotency_key, read_id, respond, respond_once
 from billing.api.event_schemas import ActionIn, BatchIn, BatchOut, Body, EstimateOut, EventIn, EventOut, example
 from billing.api.fields import Credits, Id, Text500
 from billing.api.validation import field_errors
 from billing.api.wallet_schemas import RefundOut
 from billing.errors import RefusedEvent, UnknownEvent
-from billing.events import Caller, Capture, Charged, Event, Outcome, Owner, Refused, Result, Route
+from billing.events import Caller, Capture, Charged, Event, Outcome, Owner, Refused, Result, Route, body_hash, facts
 from billing.models import Operation, Scope
 from billing.services import charging, coalescing, keys, refunds
 from billing.services.metrics import EVENTS
@@ -85,6 +87,8 @@ def meter_batch(request: HttpRequest, body: BatchIn) -> HttpResponse:
         charged = charge(_authenticate_again(request))
     for (position, _), result in zip(bodies, charged, strict=True):
         results[position] = result
+    for code, count in Counter(_outcome(result) for result in results).items():
+        EVENTS.labels(code).inc(count)
     return respond({"results": [_result(result, request_id) for result in results if result is not None]})
 
 
@@ -135,25 +139,23 @@ def refund(request: HttpRequest, event_id: str, body: RefundIn) -> HttpResponse:
 
 def to_event(request: HttpRequest, caller: Caller, body: ActionIn, key: str, *, capture: Capture | None = None) -> Event:
     """Return the event that a validated body reports."""
-    return Event(
-        caller=caller,
-        event=body.event,
-        idempotency_key=key,
-        # Keys are unique per project: the same one from another environment is another call, not a retry of this one.
-        body_hash=hash_of("event", body, caller.environment, *([str(capture.hold_id)] if capture else [])),
-        customer=getattr(body, "customer", None),
-        quantity=body.quantity,
-        occurred_at=body.occurred_at,
-        usage=body.usage.as_usage() if body.usage else None,
-        route=Route(**body.route.__dict__),
-        outcome=Outcome(**body.outcome.__dict__),
-        owner=Owner(**body.owner.__dict__),
-        provider_cost=body.provider_cost,
-        trace_id=body.trace_id,
-        metadata=body.metadata,
-        request_id=request.META["REQUEST_ID"],
-        capture=capture,
-    )
+    said: dict[str, Any] = {
+        "event": body.event,
+        "customer": getattr(body, "customer", None),
+        "quantity": body.quantity,
+        "occurred_at": body.occurred_at,
+        "usage": body.usage.as_usage() if body.usage else None,
+        "route": Route(**body.route.__dict__),
+        "outcome": Outcome(**body.outcome.__dict__),
+        "owner": Owner(**body.owner.__dict__),
+        "provider_cost": body.provider_cost,
+        "trace_id": body.trace_id,
+        "metadata": body.metadata,
+        "capture": capture,
+    }
+    # Keys are unique per project: the same one from another environment is another call, not a retry of this one.
+    hashed = body_hash(f"event {caller.environment}", to_json(facts(said)))
+    return Event(caller=caller, idempotency_key=key, body_hash=hashed, request_id=request.META["REQUEST_ID"], **said)
 
 
 def charge_as(request: HttpRequest, event: Callable[[Caller], Event]) -> Result:
@@ -161,7 +163,7 @@ def charge_as(request: HttpRequest, event: Callable[[Caller], Event]) -> Result:
     result = coalescing.charge_one(event(caller_of(request)))
     if result is charging.STALE_KEY:
         result = coalescing.charge_one(event(_authenticate_again(request)))
-    EVENTS.labels(result.code if isinstance(result, Refused) else "charged").inc()
+    EVENTS.labels(_outcome(result)).inc()
     return result
 
 
@@ -184,9 +186,11 @@ def _parse(item: Any) -> EventIn | Refused:
     return body
 
 
+def _outcome(result: Result | None) -> str:
+    return result.code if isinstance(result, Refused) else "charged"
+
+
 def _result(result: Result, request_id: str) -> dict[str, Any]:
     if isinstance(result, Charged):
-        EVENTS.labels("charged").inc()
         return {"status": "duplicate" if result.replayed else "created", "event": answers.event(result)}
-    EVENTS.labels(result.code).inc()
     return {"status": "rejected", "problem": problems.of(result, request_id=request_id)}

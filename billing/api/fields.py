@@ -7,6 +7,7 @@ ASCII, numbers are bounded, decimals are strings with no more places than are st
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema, validate_email
@@ -20,17 +21,23 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\
 
 
 def _parse_decimal(places: int, digits: int = 14) -> Any:
-    def parse(value: Any) -> Decimal:
-        if isinstance(value, Decimal):
-            return value
-        if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+    @lru_cache(maxsize=1024)  # apps send the same few numbers: "1", "0"
+    def read(text: str) -> Decimal:
+        if not _DECIMAL.fullmatch(text):
             raise ValueError('must be a decimal number in a string, such as "1.5"')
-        number = Decimal(value)
+        number = Decimal(text)
         if abs(number) >= 10**digits:
             raise ValueError(f"must have at most {digits} digits before the point")
         if has_more_places(number, places):
             raise ValueError(f"must have at most {places} decimal places; nothing is rounded silently")
-        return number
+        return Decimal(plain(number))  # "1.50" and "1.5" are one number, and one body
+
+    def parse(value: Any) -> Decimal:
+        if isinstance(value, Decimal):
+            return value
+        if not isinstance(value, str):
+            raise ValueError('must be a decimal number in a string, such as "1.5"')  # noqa: TRY004 - pydantic tells ValueErrors to the caller
+        return read(value)
 
     return BeforeValidator(parse)
 

@@ -9,11 +9,12 @@ transaction with a fixed number of statements:
    see what the flush before has committed (a join in the locking statement would return the lots as they were before
    the wait);
 4. decide, in Python (`billing.metering`), event by event;
-5. claim the idempotency keys. If another transaction has just claimed one of them, start again and find it as a duplicate;
-6. write usage records and entries, a statement each. The trigger on entries moves lots and wallets by the sums.
+5. in one statement (`rows`), claim the idempotency keys and write usage records and entries. The trigger on entries moves
+   lots and wallets by the sums. If another transaction has just claimed one of the keys, roll back, start again, and find
+   it as a duplicate.
 
-Statements 1 to 3 (`locked_read`) travel together, and so do 5 and 6 (`rows`): with the commit, three round trips. The
-answer is given after the commit. Balance = lots = entries holds by construction (`post_entries`), overspending is refused
+The statements of 1 to 3 (`locked_read`) travel together: with 5 and the commit, three round trips. The answer is given
+after the commit. Balance = lots = entries holds by construction (`post_entries`), overspending is refused
 by `lot_is_neither_overspent_nor_overfull`, both proven again by the ledger check.
 """
 
@@ -31,7 +32,7 @@ from billing.metering import Payment, WalletState, capture, pay
 from billing.services import replay
 from billing.services.locked_read import State, read
 from billing.services.rows import Rows, entry_row, record_row, write
-from config.base.database import retrying
+from config.base.database import retrying, sync
 from config.base.exact import MAX_CREDITS, ZERO
 from pricing.cost import Cost, cost
 from pricing.price import Price, Rated
@@ -77,8 +78,8 @@ def _flush(events: Sequence[Event], now: datetime) -> list[Result]:
         results = [flush.decide(event) for event in events]
         if flush.rows.keys:
             claimed = write(raw, flush.rows, now)
-            pipeline.sync()  # so that an error shows here, while the transaction can be rolled back
-            if claimed.rowcount < len(flush.rows.keys):
+            sync(raw, pipeline)  # so that an error shows here, while the transaction can be rolled back
+            if claimed.fetchone() != (len(flush.rows.keys),):
                 raise KeyTaken
         return results
 
@@ -171,7 +172,7 @@ class _Flush:
             available=wallet.available if wallet else None,
             rule=price.rule if price else None,
             version=price.version if price else None,
-            price_lines=[line.as_json() for line in rated.lines] if rated else [],
+            price_lines=rated.lines_as_json if rated else [],
             lots=tuple(LotPart(m.lot_id, -m.credits) for m in payment.movements) if payment else (),
             cost=_cost(event, self.state.book, occurred_at),
             occurred_at=occurred_at,

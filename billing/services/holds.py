@@ -5,7 +5,7 @@ through the one door that charges have.
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -109,7 +109,7 @@ def capture(*, event: Event, customer: str, now: datetime) -> Result:
     if claim.overage is Overage.ALLOW:
         with transaction.atomic():
             ensure_overdraft_lot(wallet_id=get(caller=event.caller, hold_id=claim.hold_id).wallet_id, now=now)
-    [result] = charging.charge([replace(event, customer=customer)], now=now)
+    [result] = charging.charge([event._replace(customer=customer)], now=now)
     return result
 
 

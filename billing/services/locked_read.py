@@ -16,6 +16,7 @@ from billing.allocation import OpenLot
 from billing.events import Event
 from billing.metering import HoldState, WalletState
 from billing.services import replay
+from config.base.database import array_literal, sync
 from pricing import price_book
 from pricing.locks import share_prices_lock_sql
 from pricing.price_book import PriceBook
@@ -39,7 +40,7 @@ class State:
 _NAMED = """
     FROM billing_wallet w
     JOIN billing_customer c ON c.id = w.customer_id
-    JOIN unnest(%s::bigint[], %s::text[], %s::text[]) AS named (project_id, environment, external_id)
+    JOIN unnest($1::bigint[], $2::text[], $3::text[]) AS named (project_id, environment, external_id)
       ON c.project_id = named.project_id AND c.environment = named.environment AND c.external_id = named.external_id
 """
 _READ_WALLETS = f"""
@@ -50,37 +51,39 @@ _READ_LOTS = f"""
     SELECT l.wallet_id, l.id, l.kind, l.remaining, l.value_remaining, l.unit_value, l.priority, l.expires_at
     FROM billing_lot l WHERE l.wallet_id IN (SELECT w.id {_NAMED}) AND (l.is_open OR l.kind = 'overdraft')
 """
-_READ_HOLDS = "SELECT id, wallet_id, credits, status, expires_at FROM billing_hold WHERE id = ANY(%s) AND project_id = ANY(%s)"
-_READ_GENERATIONS = "SELECT name, value FROM base_generation"
-_TAKE_IDS = "SELECT nextval('billing_effect_seq') FROM generate_series(1, %s)"
-_EXPIRE_HOLDS = """
-    UPDATE billing_hold SET status = 'expired', ended_at = %s
-    WHERE wallet_id = ANY(%s) AND status = 'open' AND expires_at <= %s RETURNING wallet_id, credits
+_READ_HOLDS = (
+    "SELECT id, wallet_id, credits, status, expires_at FROM billing_hold WHERE id = ANY($1::bigint[]) AND project_id = ANY($2::bigint[])"
+)
+# Generations by name, and as many new ids as are asked for.
+_READ_COUNTERS = """
+    SELECT (SELECT coalesce(json_object_agg(name, value), '{}') FROM base_generation),
+           ARRAY(SELECT nextval('billing_effect_seq') FROM generate_series(1, $1::int))
 """
-
-_FIND_OVERDUE_HOLDS = "SELECT wallet_id, credits FROM billing_hold WHERE wallet_id = ANY(%s) AND status = 'open' AND expires_at <= %s"
+_OVERDUE = "wallet_id = ANY($1::bigint[]) AND status = 'open' AND expires_at <= $2::timestamptz"
+_EXPIRE_HOLDS = f"UPDATE billing_hold SET status = 'expired', ended_at = $2::timestamptz WHERE {_OVERDUE} RETURNING wallet_id, credits"
+_FIND_OVERDUE_HOLDS = f"SELECT wallet_id, credits FROM billing_hold WHERE {_OVERDUE}"
 
 
 def read(raw: "psycopg.Connection[Any]", pipeline: psycopg.Pipeline, events: Sequence[Event], now: datetime, *, lock: bool) -> State:
     """Read what `events` touch, inside the caller's pipeline and transaction; with `lock`, lock their wallets by id."""
     customers = sorted({(e.caller.project_id, e.caller.environment, e.customer) for e in events if e.customer is not None})
-    named = [list(column) for column in zip(*customers, strict=True)] or [[], [], []]
+    named = [array_literal(column) for column in zip(*customers, strict=True)] or ["{}", "{}", "{}"]
     keys = sorted({(e.caller.project_id, e.idempotency_key) for e in events})
     captures = [e.capture.hold_id for e in events if e.capture]
 
     _ask(raw, share_prices_lock_sql)
-    generations = _ask(raw, _READ_GENERATIONS)
+    counters = _ask(raw, _READ_COUNTERS, [len(events) if lock else 0])
     wallets = _ask(raw, _READ_WALLETS + (" FOR UPDATE OF w" if lock else ""), named)
     lots = _ask(raw, _READ_LOTS, named)
-    earlier = _ask(raw, replay.FIND_KEYS, [list(column) for column in zip(*keys, strict=True)])
-    holds = _ask(raw, _READ_HOLDS, [captures, sorted({project_id for project_id, _ in keys})]) if captures else None
-    ids = _ask(raw, _TAKE_IDS, [len(events)]) if lock else None
+    earlier = _ask(raw, replay.FIND_KEYS, [array_literal(column) for column in zip(*keys, strict=True)])
+    projects = sorted({project_id for project_id, _ in keys})
+    holds = _ask(raw, _READ_HOLDS, [array_literal(captures), array_literal(projects)]) if captures else None
 
     # After a sync the server waits for us as it does between statements: should this process stand still now, the session
     # is ended by idle_in_transaction_session_timeout and the locks are free. Without one it would wait for ever.
-    pipeline.sync()
+    sync(raw, pipeline)
 
-    generation = dict(generations.fetchall())
+    [(generation, record_ids)] = counters.fetchall()
     prices = generation.get("prices", 0)
     by_key = {
         (project, environment, external_id): WalletState(wallet_id, customer_id, plan, balance, held, limit, status == "frozen")
@@ -104,16 +107,16 @@ def read(raw: "psycopg.Connection[Any]", pipeline: psycopg.Pipeline, events: Seq
         wallets=by_key,
         holds={row[0]: HoldState(*row) for row in holds.fetchall()} if holds else {},
         earlier=replay.with_answers(again),
-        record_ids=[row[0] for row in ids.fetchall()] if ids else [0],
+        record_ids=record_ids or [0],
     )
     if asks_more:
-        pipeline.sync()
+        sync(raw, pipeline)
     return state
 
 
 def _ask(raw: "psycopg.Connection[Any]", statement: str, parameters: Sequence[Any] = ()) -> "psycopg.Cursor[Any]":
     """Send a prepared statement; its rows are there when they are fetched."""
-    return psycopg.Cursor(raw).execute(statement, parameters, prepare=True)
+    return psycopg.RawCursor(raw).execute(statement, parameters, prepare=True)
 
 
 def _give_back_expired_holds(raw: "psycopg.Connection[Any]", wallets: dict[int, WalletState], now: datetime, *, lock: bool) -> None:
@@ -121,7 +124,7 @@ def _give_back_expired_holds(raw: "psycopg.Connection[Any]", wallets: dict[int, 
 
     Without `lock` nothing is written; the wallets are read as if it were.
     """
-    holding = [wallet.id for wallet in wallets.values() if wallet.held]
-    overdue = _ask(raw, _EXPIRE_HOLDS, [now, holding, now]) if lock else _ask(raw, _FIND_OVERDUE_HOLDS, [holding, now])
+    holding = array_literal([wallet.id for wallet in wallets.values() if wallet.held])
+    overdue = _ask(raw, _EXPIRE_HOLDS, [holding, now]) if lock else _ask(raw, _FIND_OVERDUE_HOLDS, [holding, now])
     for wallet_id, credits in overdue.fetchall():
         wallets[wallet_id].held -= credits

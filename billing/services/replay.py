@@ -5,7 +5,7 @@ Only the budget states of an answer tell the present; everything else is what th
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -23,7 +23,7 @@ MISMATCH = Refused(
 FIND_KEYS = """
     SELECT k.project_id, k.key, k.operation, k.body_hash, k.effect_id, k.occurred_at
     FROM billing_idempotencykey k
-    JOIN unnest(%s::bigint[], %s::text[]) AS named (project_id, key) ON k.project_id = named.project_id AND k.key = named.key
+    JOIN unnest($1::bigint[], $2::text[]) AS named (project_id, key) ON k.project_id = named.project_id AND k.key = named.key
 """
 
 
@@ -60,7 +60,7 @@ def with_answers(rows: Sequence[tuple[int, str, str, bytes, int, datetime]]) -> 
 
 def again(charged: Charged) -> Charged:
     """Mark an answer as given before."""
-    return replace(charged, replayed=True)
+    return charged._replace(replayed=True)
 
 
 def _charged(events: Sequence[tuple[int, datetime]]) -> dict[int, Charged]:

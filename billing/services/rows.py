@@ -1,6 +1,6 @@
-"""The rows that a flush comes to, and how they are written: one statement per table, however many events there are."""
+"""The rows that a flush comes to, and how they are written: with one statement, however many events there are."""
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -8,14 +8,15 @@ from functools import cache
 from typing import Any
 
 import psycopg
+from pydantic_core import to_json
 
 from billing.allocation import Movement
 from billing.events import Charged, Event
 from billing.metering import WalletState
 from billing.models import IdempotencyKey, LedgerEntry, UsageRecord
 from config.base.database import array_literal, insert_all
-from config.base.exact import ZERO
 from pricing.price import Price
+from pricing.units import Usage
 
 
 @dataclass(slots=True)
@@ -38,29 +39,12 @@ RECORD_COLUMNS = (
     " latency_ms, ttft_ms, duration_ms, credits, price_version_id, price_lines, cost_status, cost_amount, cost_currency,"
     " cost_lines, balance_after, available_after, hold_id, metadata"
 )
-_NO_USAGE = ("", "", 0, 0, 0, 0, 0, 0, 0, 0, ZERO, 0)
+_NO_USAGE = Usage(requests=0)
 
 
 def record_row(event: Event, charged: Charged, event_type_id: int, wallet: WalletState | None, price: Price | None) -> tuple[Any, ...]:
-    caller, owner, route, outcome, usage = event.caller, event.owner, event.route, event.outcome, event.usage
-    (provider, model, *units) = (
-        (
-            usage.provider,
-            usage.model,
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.cache_read_tokens,
-            usage.cache_write_tokens,
-            usage.reasoning_tokens,
-            usage.audio_input_tokens,
-            usage.audio_output_tokens,
-            usage.images,
-            usage.video_seconds,
-            usage.requests,
-        )
-        if usage
-        else _NO_USAGE
-    )
+    caller, owner, route, outcome = event.caller, event.owner, event.route, event.outcome
+    provider, model, *units = event.usage or _NO_USAGE
     return (
         *(charged.record_id, charged.occurred_at, charged.recorded_at, event.request_id, event.trace_id),
         *(route.gateway_log_id, route.batch_job_id, caller.project_id, caller.api_key_id, caller.environment),
@@ -70,10 +54,14 @@ def record_row(event: Event, charged: Charged, event_type_id: int, wallet: Walle
         *(route.route_group, route.final_route, *units, route.fallbacks, route.retries, route.batch, route.stream),
         *(outcome.accepted, outcome.status, outcome.status_code, outcome.error_class, outcome.timeout_reason),
         *(outcome.latency_ms, outcome.ttft_ms, outcome.duration_ms, charged.credits, price.version_id if price else None),
-        *(json.dumps(charged.price_lines), str(charged.cost.status), charged.cost.amount, charged.cost.currency),
-        *(json.dumps([line.as_json() for line in charged.cost.lines]), charged.balance, charged.available),
-        *(charged.hold_id, json.dumps(event.metadata) if event.metadata else "{}"),
+        *(_json(charged.price_lines), str(charged.cost.status), charged.cost.amount, charged.cost.currency),
+        *(_json([line.as_json() for line in charged.cost.lines]), charged.balance, charged.available),
+        *(charged.hold_id, _json(event.metadata) if event.metadata else "{}"),
     )
+
+
+def _json(value: Any) -> str:
+    return to_json(value).decode()
 
 
 ENTRY_COLUMNS = (
@@ -99,7 +87,7 @@ def entry_row(
     )
 
 
-_KEY_COLUMNS = "project_id, key, operation, body_hash, effect_id, occurred_at"
+KEY_COLUMNS = "project_id, key, operation, body_hash, effect_id, occurred_at"
 _END_HOLDS = """
     UPDATE billing_hold h SET status = 'captured', captured_credits = d.credits, usage_record_id = d.record_id, ended_at = %s
     FROM unnest(%s::bigint[], %s::numeric[], %s::bigint[]) AS d (id, credits, record_id) WHERE h.id = d.id
@@ -108,33 +96,33 @@ _RAISE_LIMIT = "UPDATE billing_lot SET credit_limit = greatest(credit_limit, %s)
 
 
 def write(raw: "psycopg.Connection[Any]", rows: Rows, now: datetime) -> "psycopg.Cursor[Any]":
-    """Send a flush to the database inside the caller's pipeline; the cursor's row count says how many keys were claimed.
+    """Send a flush to the database inside the caller's pipeline; the cursor's only row is the number of keys claimed.
 
     Keys go in order: two flushes may claim the same ones, and neither holds a key while it waits for a wallet.
     """
     cursor = psycopg.Cursor(raw)
-    statements = _statements()
-    claimed = _insert(raw, statements[0], sorted(rows.keys))
     if rows.captures:
-        cursor.execute(_END_HOLDS, [now, *(array_literal(column) for column in zip(*rows.captures, strict=True))])
+        cursor.execute(_END_HOLDS, [now, *_columns(rows.captures)])
     for lot_id, limit in rows.credit_limits.items():
         cursor.execute(_RAISE_LIMIT, [limit, lot_id])
-    _insert(raw, statements[1], rows.records)
-    if rows.entries:
-        _insert(raw, statements[2], rows.entries)
-    return claimed
+    columns = [*_columns(sorted(rows.keys)), *_columns(rows.records), *(_columns(rows.entries) or _NO_ENTRIES)]
+    return psycopg.RawCursor(raw).execute(_statement(), columns, prepare=True)
 
 
-def _insert(raw: "psycopg.Connection[Any]", statement: str, rows: list[tuple[Any, ...]]) -> "psycopg.Cursor[Any]":
-    columns = [array_literal(column) for column in zip(*rows, strict=True)]
-    return psycopg.RawCursor(raw).execute(statement, columns, prepare=True)
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[str]:
+    return [array_literal(column) for column in zip(*rows, strict=True)]
+
+
+_NO_ENTRIES = ["{}"] * len(ENTRY_COLUMNS.split(","))
 
 
 @cache
-def _statements() -> tuple[str, str, str]:
-    """Build the three statements once, when the models are loaded."""
-    return (
-        insert_all(IdempotencyKey, _KEY_COLUMNS) + " ON CONFLICT DO NOTHING",
-        insert_all(UsageRecord, RECORD_COLUMNS),
-        insert_all(LedgerEntry, ENTRY_COLUMNS),
-    )
+def _statement() -> str:
+    """Build the statement once, when the models are loaded. Its parts are one round of the database's work, in any order."""
+    keys, records = (len(columns.split(",")) for columns in (KEY_COLUMNS, RECORD_COLUMNS))
+    return f"""
+        WITH claimed AS ({insert_all(IdempotencyKey, KEY_COLUMNS)} ON CONFLICT DO NOTHING RETURNING 1),
+             recorded AS ({insert_all(UsageRecord, RECORD_COLUMNS, after=keys)}),
+             entered AS ({insert_all(LedgerEntry, ENTRY_COLUMNS, after=keys + records)})
+        SELECT count(*) FROM claimed
+    """

@@ -125,7 +125,7 @@ def _with_cache(reading: _Reading, block_size: int) -> Iterator[Step]:
     for step, part in zip(reading.steps, prefix_cache.split(reading.prompts), strict=True):
         cached = min(part.read * block_size, step.usage.input_tokens)
         written = min(part.written * block_size, step.usage.input_tokens - cached)
-        yield replace(step, usage=replace(step.usage, cache_read_tokens=cached, cache_write_tokens=written), is_split_implied=True)
+        yield replace(step, usage=step.usage._replace(cache_read_tokens=cached, cache_write_tokens=written), is_split_implied=True)
 
 
 def _stated(session: Mapping[str, Any]) -> Tokens | None:

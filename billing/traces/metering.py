@@ -41,7 +41,7 @@ def events(trace: Trace, plan: Plan) -> Iterator[Event]:
             caller=plan.caller,
             event=plan.event,
             idempotency_key=f"trace:{trace.digest}:{step.position}",
-            body_hash=body_hash("trace", json.dumps([plan.event, plan.customer, *_facts(step)])),
+            body_hash=body_hash("trace", json.dumps([plan.event, plan.customer, *_facts(step)]).encode()),
             customer=plan.customer,
             occurred_at=plan.begins + step.offset,
             usage=step.usage,

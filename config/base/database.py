@@ -2,9 +2,10 @@
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import psycopg
@@ -14,6 +15,7 @@ from django.db.models import Model
 T = TypeVar("T")
 
 ATTEMPTS = 5
+_NUMBERS = (int, Decimal)
 _TRANSIENT = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 
 
@@ -49,13 +51,28 @@ def snapshot() -> Iterator[None]:
         yield
 
 
-def array_literal(values: Collection[Any]) -> str:
+def sync(raw: "psycopg.Connection[Any]", pipeline: psycopg.Pipeline) -> None:
+    """Have all that was sent answered; raises what went wrong.
+
+    `Pipeline.sync` alone starts to wait before it has sent the end of a long message, for which the server waits.
+    """
+    raw.wait(psycopg.generators.send(raw.pgconn))
+    pipeline.sync()
+
+
+def array_literal(values: Sequence[Any]) -> str:
     """Write a column of values as PostgreSQL reads an array, for `unnest(%s::type[], …)`.
 
     A column of a flush repeats few values many times, so each is written once. psycopg's own arrays cost a Python call
     per item, which for the sixty columns of a usage record is most of the time of a flush.
     """
-    written = {value: _literal(value) for value in set(values)}
+    first, count = values[0], len(values)
+    if values.count(first) == count:
+        return "{" + ",".join([_literal(first)] * count) + "}"
+    distinct = set(values)
+    if len(distinct) == count:
+        return "{" + ",".join(map(_literal, values)) + "}"
+    written = {value: _literal(value) for value in distinct}
     return "{" + ",".join([written[value] for value in values]) + "}"
 
 
@@ -63,17 +80,19 @@ def _literal(value: Any) -> str:
     if value is None:
         return "NULL"
     text = f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
+    if isinstance(value, _NUMBERS):
+        return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def insert_all(model: type[Model], columns: str) -> str:
-    """Build the statement that inserts rows of `model` from one array per column, for a RawCursor.
+def insert_all(model: type[Model], columns: str, *, after: int = 0) -> str:
+    """Build the statement that inserts rows of `model` from one array per column, for a RawCursor, `after` so many others.
 
     psycopg rewrites placeholders of its own kind, and for more than 50 of them anew with every call.
     """
     types = {field.column: field.rel_db_type(connection) for field in model._meta.concrete_fields}
     names = [name.strip() for name in columns.split(",")]
-    arrays = ", ".join(f"${number}::{types[name]}[]" for number, name in enumerate(names, start=1))
+    arrays = ", ".join(f"${number}::{types[name]}[]" for number, name in enumerate(names, start=after + 1))
     quoted = ", ".join(f'"{name}"' for name in names)
     return f'INSERT INTO "{model._meta.db_table}" ({quoted}) SELECT * FROM unnest({arrays})'
 

@@ -58,5 +58,7 @@ def has_more_places(value: Decimal, places: int) -> bool:
 
 def plain(value: Decimal) -> str:
     """Write a decimal as people and JSON read it: no exponent, no trailing zeros (`4`, `0.5`, `0.000001`)."""
-    text = format(value, "f")
+    text = str(value)
+    if "E" in text:
+        text = format(value, "f")
     return text.rstrip("0").rstrip(".") or "0" if "." in text else text

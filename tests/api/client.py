@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 
 from config.express import Application, with_express
@@ -16,14 +15,13 @@ from config.express import Application, with_express
 
 @cache
 def application() -> Application:
-    """The application as the server runs it; its middleware wants the folder of collected static files to exist."""
+    """The application as the server runs it."""
     return with_express(long_road())
 
 
 @cache
 def long_road() -> WSGIHandler:
     """Django alone."""
-    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     return WSGIHandler()
 
 

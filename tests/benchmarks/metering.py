@@ -15,7 +15,7 @@ from typing import Any
 from tests.benchmarks import baseline, stage
 
 CALLERS = 32
-BATCH_CALLERS = 2
+BATCH_CALLERS = 8
 BATCH = 1_000
 TARGETS = {
     "single_uniform_to_pgbench": 0.5,

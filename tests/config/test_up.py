@@ -213,7 +213,8 @@ class TestStopping:
 
     @pytest.mark.slow
     def test_closing_the_terminal_stops_everything(self, tmp_path: Path, free_port: Callable[[], int]) -> None:
-        up = Up(tmp_path / "var", free_port())
+        # Below `nohup` the signal would be ignored, as whoever says so wants it.
+        up = Up(tmp_path / "var", free_port(), prefix=("env", "--default-signal=HUP"))
         up.says(READY)
         up.stop(signal.SIGHUP)
         assert up.family() == {}

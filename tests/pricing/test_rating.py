@@ -176,7 +176,7 @@ class TestProperties:
 
     @given(prices(), quantities, usages(), st.sampled_from(COUNTS), st.integers(1, 10**9))
     def test_more_usage_never_costs_less(self, price: Price, quantity: Decimal, usage: Usage, field: str, more: int) -> None:
-        larger = replace(usage, **{field: getattr(usage, field) + more})
+        larger = usage._replace(**{field: getattr(usage, field) + more})
         assert rate(price, quantity=quantity, usage=larger).credits >= rate(price, quantity=quantity, usage=usage).credits
 
     @given(prices(), quantities, quantities)

@@ -1,7 +1,6 @@
 """The machine: every command, in any order, on a real database, against the same command on paper."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -298,7 +297,7 @@ class Machine(RuleBasedStateMachine):
     @staticmethod
     def is_as_estimated(estimate: Result, result: Result) -> None:
         if isinstance(estimate, Charged) and isinstance(result, Charged):
-            assert replace(estimate, record_id=result.record_id) == result, "the charge is as it was estimated"
+            assert estimate._replace(record_id=result.record_id) == result, "the charge is as it was estimated"
         else:
             assert estimate == result, "the refusal is as it was estimated"
 
@@ -330,7 +329,7 @@ class Machine(RuleBasedStateMachine):
     def is_answered_again(earlier: tuple[Event, Charged], event: Event, result: Result) -> None:
         first, charged = earlier
         if first.body_hash == event.body_hash:
-            assert result == replace(charged, replayed=True), "a repeated call gets the identical answer"
+            assert result == charged._replace(replayed=True), "a repeated call gets the identical answer"
         else:
             assert isinstance(result, Refused)
             assert result.code == "idempotency_mismatch"

@@ -177,7 +177,7 @@ def _ensure_rates(traces: Sequence[Trace], *, do_import: bool) -> None:
 
 def _grant(wallet: Wallet, credits: Decimal, traces: Sequence[Trace], now: datetime) -> None:
     """Give credits once for these files, however often the command runs."""
-    reason = f"{GRANT_REASON} {body_hash('traces', ' '.join(sorted(trace.digest for trace in traces))).hex()[:12]}"
+    reason = f"{GRANT_REASON} {body_hash('traces', ' '.join(sorted(trace.digest for trace in traces)).encode()).hex()[:12]}"
     if not LedgerEntry.objects.filter(wallet=wallet, kind=EntryKind.GRANT, reason=reason).exists():
         ledger.grant(wallet_id=wallet.pk, credits=credits, reason=reason, actor=ACTOR, now=now)
 
