@@ -21,6 +21,12 @@ _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 # Nothing in an answer may run or be framed. The docs page loads scripts and styles of our own static files and talks to
 # this API only; its script writes style attributes and has images inside its style sheet.
 _CSP = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": _CSP,
+}
 _DOCS_CSP = f"{_CSP}; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
 
 
@@ -38,12 +44,11 @@ def short_road(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[
 
 def with_headers(response: HttpResponse) -> HttpResponse:
     """Say what every answer of the API says."""
-    headers = response.headers
-    headers["Cache-Control"] = "no-store"
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["Referrer-Policy"] = "no-referrer"
-    headers["Content-Security-Policy"] = _DOCS_CSP if headers["Content-Type"].startswith("text/html") else _CSP
-    headers["Content-Length"] = str(len(response.content))
+    for name, value in HEADERS.items():
+        response.headers[name] = value
+    if response.headers["Content-Type"].startswith("text/html"):
+        response.headers["Content-Security-Policy"] = _DOCS_CSP
+    response.headers["Content-Length"] = str(len(response.content))
     return response
 
 

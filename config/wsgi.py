@@ -13,6 +13,6 @@ from config.express import with_express  # noqa: E402 - needs Django, and loads 
 
 application = with_express(django)
 # What was loaded until here lives as long as the process: the collector need not walk it again with every full pass.
-gc.set_threshold(20_000, 20, 50)
+gc.set_threshold(100_000, 20, 50)
 gc.collect()
 gc.freeze()

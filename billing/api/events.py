@@ -53,11 +53,17 @@ _CHARGE_CODES = (
 )
 def meter(request: HttpRequest, body: EventIn) -> HttpResponse:
     """Safe to send again for ever: the same key with the same body answers 200 with the original answer."""
+    charged = meter_one(request, body)
+    return respond_once(answers.event(charged), is_replayed=charged.replayed)
+
+
+def meter_one(request: HttpRequest, body: EventIn) -> Charged:
+    """Charge the event. Raises RefusedEvent."""
     key = idempotency_key(request, body.idempotency_key)
     result = charge_as(request, lambda caller: to_event(request, caller, body, key))
     if isinstance(result, Refused):
         raise RefusedEvent(result)
-    return respond_once(answers.event(result), is_replayed=result.replayed)
+    return result
 
 
 @router.post(

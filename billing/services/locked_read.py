@@ -54,10 +54,11 @@ _READ_LOTS = f"""
 _READ_HOLDS = (
     "SELECT id, wallet_id, credits, status, expires_at FROM billing_hold WHERE id = ANY($1::bigint[]) AND project_id = ANY($2::bigint[])"
 )
-# Generations by name, and as many new ids as are asked for.
-_READ_COUNTERS = """
-    SELECT (SELECT coalesce(json_object_agg(name, value), '{}') FROM base_generation),
-           ARRAY(SELECT nextval('billing_effect_seq') FROM generate_series(1, $1::int))
+_TAKE_IDS = f"{share_prices_lock_sql}, ARRAY(SELECT nextval('billing_effect_seq') FROM generate_series(1, $1::int))"
+# Beside them the generations of the caches, read after the prices lock was granted; one row at least, for their sake.
+_READ_KEYS = f"""
+    SELECT g.values, k.* FROM (SELECT coalesce(json_object_agg(name, value), '{{}}') AS values FROM base_generation) g
+    LEFT JOIN ({replay.FIND_KEYS}) k ON true
 """
 _OVERDUE = "wallet_id = ANY($1::bigint[]) AND status = 'open' AND expires_at <= $2::timestamptz"
 _EXPIRE_HOLDS = f"UPDATE billing_hold SET status = 'expired', ended_at = $2::timestamptz WHERE {_OVERDUE} RETURNING wallet_id, credits"
@@ -71,11 +72,11 @@ def read(raw: "psycopg.Connection[Any]", pipeline: psycopg.Pipeline, events: Seq
     keys = sorted({(e.caller.project_id, e.idempotency_key) for e in events})
     captures = [e.capture.hold_id for e in events if e.capture]
 
-    _ask(raw, share_prices_lock_sql)
-    counters = _ask(raw, _READ_COUNTERS, [len(events) if lock else 0])
+    ids = _ask(raw, _TAKE_IDS, [len(events) if lock else 0])
     wallets = _ask(raw, _READ_WALLETS + (" FOR UPDATE OF w" if lock else ""), named)
     lots = _ask(raw, _READ_LOTS, named)
-    earlier = _ask(raw, replay.FIND_KEYS, [array_literal(column) for column in zip(*keys, strict=True)])
+    # Planned each time: a plan from when there were few keys would read the whole table, which grows with every event.
+    earlier = _ask(raw, _READ_KEYS, [array_literal(column) for column in zip(*keys, strict=True)], prepare=False)
     projects = sorted({project_id for project_id, _ in keys})
     holds = _ask(raw, _READ_HOLDS, [array_literal(captures), array_literal(projects)]) if captures else None
 
@@ -83,7 +84,9 @@ def read(raw: "psycopg.Connection[Any]", pipeline: psycopg.Pipeline, events: Seq
     # is ended by idle_in_transaction_session_timeout and the locks are free. Without one it would wait for ever.
     sync(raw, pipeline)
 
-    [(generation, record_ids)] = counters.fetchall()
+    [(_, record_ids)] = ids.fetchall()
+    rows = earlier.fetchall()
+    generation, again = rows[0][0], [row[1:] for row in rows if row[1] is not None]
     prices = generation.get("prices", 0)
     by_key = {
         (project, environment, external_id): WalletState(wallet_id, customer_id, plan, balance, held, limit, status == "frozen")
@@ -94,7 +97,6 @@ def read(raw: "psycopg.Connection[Any]", pipeline: psycopg.Pipeline, events: Seq
         # A wallet made between the two statements is not ours.
         if wallet_id in by_id:
             by_id[wallet_id].lots.append(OpenLot(*lot))
-    again = earlier.fetchall()
     holding = any(wallet.held for wallet in by_id.values())
     asks_more = bool(again) or holding or not price_book.is_loaded(prices)
     if holding:
@@ -114,9 +116,9 @@ def read(raw: "psycopg.Connection[Any]", pipeline: psycopg.Pipeline, events: Seq
     return state
 
 
-def _ask(raw: "psycopg.Connection[Any]", statement: str, parameters: Sequence[Any] = ()) -> "psycopg.Cursor[Any]":
-    """Send a prepared statement; its rows are there when they are fetched."""
-    return psycopg.RawCursor(raw).execute(statement, parameters, prepare=True)
+def _ask(raw: "psycopg.Connection[Any]", statement: str, parameters: Sequence[Any], *, prepare: bool = True) -> "psycopg.Cursor[Any]":
+    """Send a statement; its rows are there when they are fetched."""
+    return psycopg.RawCursor(raw).execute(statement, parameters, prepare=prepare)
 
 
 def _give_back_expired_holds(raw: "psycopg.Connection[Any]", wallets: dict[int, WalletState], now: datetime, *, lock: bool) -> None:

@@ -1,8 +1,11 @@
 """`POST /events/batch`: up to 1,000 events, each answered by itself and in its place."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from billing.models import Project
+from billing.models import Project, UsageRecord
 from tests.api.client import Api
 from tests.api.conftest import an_event, charges
 from tests.api.test_events import ANSWER, refused
@@ -69,3 +72,28 @@ class TestABatch:
             answer = api.post("/events/batch", batch(size))
             assert refused(answer, 422, "invalid_request")
             assert answer["errors"][0]["field"] == "events"
+
+    def test_may_be_as_long_as_a_body_may_be(self, api: Api) -> None:
+        """More than fits between two processes at a time: whoever waits before all is sent, waits for ever."""
+        notes = {f"note-{number}": str(number) * 500 for number in range(3)}
+        events = [{"event": "chat.reply", "idempotency_key": f"{number:0128}", "metadata": notes} for number in range(1000)]
+        with within(60):
+            answer = api.post("/events/batch", {"events": events})
+        assert {result["status"] for result in answer["results"]} == {"created"}
+        assert UsageRecord.objects.filter(metadata=notes).count() == 1000
+
+
+@contextmanager
+def within(seconds: int) -> Iterator[None]:
+    """End what hangs."""
+
+    def refuse(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, refuse)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
