@@ -57,6 +57,17 @@ class TestChargeOne:
         assert (len(charged), len(refused)) == (25, 7)
         assert sorted(int(result.balance or 0) for result in charged) == list(range(0, 100, 4))
 
+    def test_a_migration_beside_it_fails_no_call(self, caller: Caller) -> None:
+        """What a connection has prepared does not fit a table that was changed since."""
+        a_wallet(caller, credits="100")
+        assert isinstance(send(an_event(caller, key="before")), Charged)
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE billing_customer ALTER COLUMN plan TYPE text")
+            try:
+                assert isinstance(send(an_event(caller, key="after")), Charged)
+            finally:
+                cursor.execute("ALTER TABLE billing_customer ALTER COLUMN plan TYPE varchar(64)")
+
     def test_a_poisonous_event_fails_alone(self, caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
         a_wallet(caller, credits="1000")
         events = [an_event(caller, key=f"key_{number}") for number in range(24)]
