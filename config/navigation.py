@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from django.http import HttpRequest
 from django.templatetags.static import static
+from django.urls import reverse
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
         (
             ListLink("Event types", "category", "pricing.eventtype"),
             ListLink("Price rules", "sell", "pricing.pricerule"),
+            PageLink("Prices as of a date", "event_available", "pricing_prices_as_of", "pricing.view_priceversion"),
             ListLink("Price versions", "history", "pricing.priceversion"),
             ListLink("Provider models", "neurology", "pricing.providermodel"),
             ListLink("Provider rates", "request_quote", "pricing.providerrate"),
@@ -117,8 +119,21 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the groups and links that this user may open."""
-    groups = [{"title": title, "items": [item for link in links if (item := _item(request, link)) is not None]} for title, links in TASKS]
+    groups: list[dict[str, Any]] = [
+        {"title": title, "items": [item for link in links if (item := _item(request, link)) is not None]} for title, links in TASKS
+    ]
+    _mark_the_page(request, groups)
     return [group for group in groups if group["items"]]
+
+
+def _mark_the_page(request: HttpRequest, groups: list[dict[str, Any]]) -> None:
+    """Mark the link to this page: the longest that leads to it, since a page may live below a list that is linked too."""
+    items = [item for group in groups for item in group["items"]]
+    overview = reverse("admin:index")
+    found = [item["link"] for item in items if request.path.startswith(item["link"]) and item["link"] != overview]
+    here = max(found, key=len, default=request.path)
+    for item in items:
+        item["active"] = item["link"] == here
 
 
 def address(request: HttpRequest, link: Link) -> str:

@@ -15,6 +15,8 @@ from unfold.widgets import INPUT_CLASSES
 
 from pricing.queries import timeline
 
+_FIRST_YEAR, _LAST_YEAR = 1970, 2999
+
 
 class _MomentForm(forms.Form):
     def __init__(self, *, name: str, label: str, value: str | None) -> None:
@@ -41,15 +43,20 @@ class InForceAt(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         text = self.value()
-        return timeline.in_force(queryset, at=_moment(text)) if text else queryset
+        return timeline.in_force(queryset, at=moment_of(text)) if text else queryset
 
 
-def _moment(text: str) -> datetime:
+def moment_of(text: str) -> datetime:
+    """Return the moment that `text` names, of a day its start, in the current zone unless it names one.
+
+    Raises:
+        IncorrectLookupParameters: it names none, or one so far away that no zone could show it.
+    """
     try:
         day, moment = parse_date(text), parse_datetime(text)
     except ValueError as error:
         raise IncorrectLookupParameters from error
     found = datetime.combine(day, time.min) if day else moment
-    if found is None:
+    if found is None or not _FIRST_YEAR <= found.year <= _LAST_YEAR:
         raise IncorrectLookupParameters
     return found if timezone.is_aware(found) else timezone.make_aware(found)

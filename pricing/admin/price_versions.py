@@ -1,16 +1,18 @@
-"""Price versions: every price that ever was, read-only. "What did we charge in April?" is one filter here."""
+"""Price versions: every price that ever was, read-only. "What did we charge in April?" is the page `prices_as_of`."""
 
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern
 from django.utils import timezone
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
 from config.base.admin import ReadOnlyAdmin, credits_, link, moment, table
 from pricing.admin.filters import InForceAt
+from pricing.admin.prices_as_of import PricesAsOf
 from pricing.models import PriceVersion
 from pricing.queries.timeline import Phase, phase
 from pricing.rating import UNIT_WORDS, explain
@@ -31,6 +33,9 @@ class PriceVersionAdmin(ReadOnlyAdmin):
         ("Period", {"fields": ("valid_from", "valid_to")}),
         ("Decision", {"fields": ("reason", "created_by", "approved_by", "created")}),
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*PricesAsOf(self).urls(), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         versions: QuerySet[Any] = super().get_queryset(request)
