@@ -55,8 +55,11 @@ _COUNTER_ACCOUNT = {
 }
 
 
-def posting(kind: str, *, lot_kind: str, value: Decimal) -> Posting:
-    """Return the journal line of an entry: `value` into the lot is owed to the customer, out of it no longer."""
+def posting(kind: str, *, lot_kind: str, credits: Decimal, value: Decimal) -> Posting:
+    """Return the journal line of an entry: `value` into the lot is owed to the customer, out of it no longer.
+
+    Promotional credits may be worth nothing; then the credits tell the direction.
+    """
     ours = Account.RECEIVABLES if lot_kind == "overdraft" else Account.DEFERRED_REVENUE
     other = _COUNTER_ACCOUNT[kind]
-    return Posting(other, ours, value) if value >= 0 else Posting(ours, other, -value)
+    return Posting(other, ours, value) if (value or credits) > 0 else Posting(ours, other, -value)

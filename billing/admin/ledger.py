@@ -14,7 +14,7 @@ from billing.models import EntryKind, LedgerEntry
 from config.base.admin import DayRangeFilter, ExportedAdmin, ReadOnlyAdmin, badge, credits_, link, moment, money, table
 from config.base.export import Column
 
-_POSTING = ("kind", "lot__kind", "value")
+_POSTING = ("kind", "lot__kind", "credits", "value")
 _KINDS = {kind.value: kind.label for kind in EntryKind}
 COLUMNS = (
     Column("Entry", ("pk",)),
@@ -33,8 +33,8 @@ COLUMNS = (
     Column("Provider cost", ("provider_cost",)),
     Column("Platform fee", ("platform_fee",)),
     Column("Currency", ("book_currency",)),
-    Column("Debit", _POSTING, lambda kind, lot_kind, value: posting(kind, lot_kind=lot_kind, value=value).debit),
-    Column("Credit", _POSTING, lambda kind, lot_kind, value: posting(kind, lot_kind=lot_kind, value=value).credit),
+    Column("Debit", _POSTING, lambda kind, lot, credits, value: posting(kind, lot_kind=lot, credits=credits, value=value).debit),
+    Column("Credit", _POSTING, lambda kind, lot, credits, value: posting(kind, lot_kind=lot, credits=credits, value=value).credit),
     Column("Balance after", ("balance_after",)),
     Column("Lot", ("lot_id",)),
     Column("Payment", ("payment__external_id",)),
@@ -154,7 +154,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
 
     @admin.display(description="posting")
     def journal(self, entry: LedgerEntry) -> SafeString:
-        line = posting(entry.kind, lot_kind=entry.lot.kind, value=entry.value)
+        line = posting(entry.kind, lot_kind=entry.lot.kind, credits=entry.credits, value=entry.value)
         amount = money(line.amount, entry.book_currency)  # type: ignore[attr-defined]
         rows = ((line.debit.capitalize(), amount, ""), (line.credit.capitalize(), "", amount))
         return table(("Account", "Debit", "Credit"), rows, figures=(1, 2))

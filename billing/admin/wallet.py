@@ -32,6 +32,7 @@ class NeedsAttention(RadioFilter):
 class WalletAdmin(ReadOnlyAdmin, KeysetAdmin, TrackedAdmin):
     list_display = (
         "of_customer",
+        "external_id",
         "project",
         "environment",
         "balance_figure",
@@ -64,6 +65,10 @@ class WalletAdmin(ReadOnlyAdmin, KeysetAdmin, TrackedAdmin):
     @admin.display(description="customer")
     def of_customer(self, wallet: Wallet) -> SafeString | str:
         return customer_link(wallet.customer)
+
+    @admin.display(description="customer id")
+    def external_id(self, wallet: Wallet) -> str:
+        return wallet.customer.external_id
 
     @admin.display(description="project")
     def project(self, wallet: Wallet) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema, validate_email
 
-from config.base.exact import CREDIT_PLACES, MONEY_PLACES, has_more_places, plain
+from config.base.exact import CREDIT_PLACES, MONEY_PLACES, ZERO, has_more_places, plain
 
 _DECIMAL = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 _EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
@@ -30,7 +30,7 @@ def _parse_decimal(places: int, digits: int = 14) -> Any:
             raise ValueError(f"must have at most {digits} digits before the point")
         if has_more_places(number, places):
             raise ValueError(f"must have at most {places} decimal places; nothing is rounded silently")
-        return Decimal(plain(number))  # "1.50" and "1.5" are one number, and one body
+        return Decimal(plain(number)) if number else ZERO  # "1.50" and "1.5" are one number and one body, "-0" and "0" too
 
     def parse(value: Any) -> Decimal:
         if isinstance(value, Decimal):

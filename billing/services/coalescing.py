@@ -18,9 +18,13 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import Any
 
 import psycopg
 from django.db import InterfaceError, InternalError, OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
 from django.utils import timezone
 
 from billing.events import Event, Result
@@ -105,7 +109,6 @@ def _flush_quickly(batch: Sequence[_Waiting]) -> None:
         _wait_for([waiting for waiting in batch if _customer(waiting) in held_up])
         batch = [waiting for waiting in batch if _customer(waiting) not in held_up]
     if batch:
-        _bound_lock_waits()
         _flush(batch, when_locked=_split_by_customer)
 
 
@@ -139,14 +142,12 @@ def _wait_for(batch: Sequence[_Waiting]) -> None:
         _patient.put(waiting)
 
 
-def _bound_lock_waits() -> None:
-    """Give this thread's connection, when it is new, the lock timeout of the quick lane."""
-    if connection.connection is None:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET lock_timeout = {QUICK_LOCK_TIMEOUT_MS}")
-        except (OperationalError, InterfaceError):
-            connection.close()  # the flush meets the same and tells its callers
+@receiver(connection_created)
+def _bound_lock_waits(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Give each connection of the quick lane its lock timeout, also one that a retry inside `charge` has opened."""
+    if threading.current_thread() is _quick.thread:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {QUICK_LOCK_TIMEOUT_MS}")
 
 
 def _flush(batch: Sequence[_Waiting], *, when_locked: Callable[[Sequence[_Waiting]], None] | None) -> None:

@@ -40,7 +40,7 @@ def events(trace: Trace, plan: Plan) -> Iterator[Event]:
         yield Event(
             caller=plan.caller,
             event=plan.event,
-            idempotency_key=f"trace:{trace.digest}:{step.position}",
+            idempotency_key=key_of(trace, step),
             body_hash=body_hash("trace", json.dumps([plan.event, plan.customer, *_facts(step)]).encode()),
             customer=plan.customer,
             occurred_at=plan.begins + step.offset,
@@ -57,6 +57,11 @@ def events(trace: Trace, plan: Plan) -> Iterator[Event]:
             metadata=metadata,
             request_id=f"trace_{trace.digest[:12]}_{step.position}",
         )
+
+
+def key_of(trace: Trace, step: Step) -> str:
+    """The idempotency key of a step."""
+    return f"trace:{trace.digest}:{step.position}"
 
 
 def job_id(trace: Trace, agent: str) -> str:

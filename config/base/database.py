@@ -15,13 +15,15 @@ from django.db.models import Model
 T = TypeVar("T")
 
 ATTEMPTS = 5
+# What was prepared does not fit the tables any more, or is not there: a migration, a pooler.
+_STALE = (psycopg.errors.FeatureNotSupported, psycopg.errors.InvalidSqlStatementName)
 _NUMBERS = (int, Decimal)
 _TRANSIENT = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 
 
 def retrying(work: Callable[[], T], *, also: tuple[type[Exception], ...] = ()) -> T:
     """Run `work`, a whole transaction, again when it lost a race: serialization failure, deadlock, or one of `also`; and
-    once when its connection was gone, or had prepared for tables that a migration has changed. `work` must be safe to run
+    once when its connection was gone, or what it had prepared was stale. `work` must be safe to run
     again.
 
     At most `ATTEMPTS` times, and not at all inside an outer transaction, which a retry could not undo.
@@ -32,7 +34,7 @@ def retrying(work: Callable[[], T], *, also: tuple[type[Exception], ...] = ()) -
         except Exception as error:
             # Django wraps what psycopg raises; the raw connection of the charge may hand it over as it is.
             is_transient = isinstance(error, (*_TRANSIENT, *also)) or isinstance(error.__cause__, _TRANSIENT)
-            is_stale = isinstance(error.__cause__, psycopg.errors.FeatureNotSupported)
+            is_stale = isinstance(error.__cause__, _STALE)
             is_gone = connection.connection is not None and connection.connection.closed
             is_lost = attempt == 1 and (is_gone or is_stale)
             if not (is_transient or is_lost) or attempt == ATTEMPTS or connection.in_atomic_block:

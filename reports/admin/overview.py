@@ -114,13 +114,14 @@ def _wallets(request: HttpRequest) -> Iterator[Tile]:
 
 def _work(request: HttpRequest, now: datetime) -> Iterator[Tile]:
     if places.may_list(request, "billing.usagerecord"):
-        count = overview.unpriced(now=now)
+        count, since = overview.unpriced(now=now), timezone.localtime(now - badges.UNPRICED_WINDOW)
+        query = f"cost_status__exact=unpriced&occurred_at_from={since:%Y-%m-%dT%H:%M}"
         yield Tile(
             "Unpriced records",
             count.text,
-            f"in {badges.UNPRICED_WINDOW.days} days",
+            f"of {badges.UNPRICED_WINDOW.days} days",
             "Their model has no provider rate, so their cost is unknown." if count else "The provider cost of every record is known.",
-            places.list_of(request, "billing.usagerecord", "cost_status__exact=unpriced" if count else ""),
+            places.list_of(request, "billing.usagerecord", query if count else ""),
             "Show them" if count else "Show usage",
             Tone.WARN if count else Tone.CALM,
         )

@@ -90,6 +90,11 @@ class TestAnEvent:
         answer = api.post("/events", an_event("k1", provider_cost="0.000000000001"))
         assert answer["provider_cost"] == {"amount": "0.000000000001", "currency": "USD", "status": "reported"}
 
+    def test_one_number_in_two_spellings_is_one_body(self, api: Api) -> None:
+        first = api.post("/events", an_event("k1", quantity="1.50", provider_cost="-0.0"))
+        again = api.post("/events", an_event("k1", quantity="1.5", provider_cost="0"))
+        assert again.json() == first.json() | {"replayed": True}
+
     def test_without_a_customer_has_a_cost_and_no_wallet(self, api: Api) -> None:
         body = an_event("k1", provider_cost="0.25")
         del body["customer"]

@@ -29,9 +29,10 @@ ONE = Decimal(1)
     ],
 )
 def test_posting(kind: str, lot: str, value: Decimal, debit: Account, credit: Account) -> None:
-    assert posting(kind, lot_kind=lot, value=value) == (debit, credit, 1)
+    assert posting(kind, lot_kind=lot, credits=4 * value, value=value) == (debit, credit, 1)
+    assert posting(kind, lot_kind=lot, credits=4 * value, value=Decimal(0)) == (debit, credit, 0)
 
 
 def test_every_kind_of_entry_has_an_account() -> None:
     for kind in EntryKind:
-        assert posting(kind, lot_kind="paid", value=ONE).amount == 1
+        assert posting(kind, lot_kind="paid", credits=ONE, value=ONE).amount == 1

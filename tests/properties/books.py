@@ -46,8 +46,8 @@ _BROKEN = {
     """,
 }
 _JOURNAL = """
-    SELECT e.kind, l.kind, sum(e.value) FROM billing_ledgerentry e JOIN billing_lot l ON l.id = e.lot_id
-    GROUP BY e.kind, l.kind, e.value < 0
+    SELECT e.kind, l.kind, sum(e.credits), sum(e.value) FROM billing_ledgerentry e JOIN billing_lot l ON l.id = e.lot_id
+    GROUP BY e.kind, l.kind, e.credits < 0
 """
 
 
@@ -117,8 +117,8 @@ class Books:
 
     def _journal_balances(self) -> None:
         totals: dict[Account, Decimal] = dict.fromkeys(Account, Decimal(0))
-        for kind, lot_kind, value in rows(_JOURNAL):
-            line = posting(kind, lot_kind=lot_kind, value=value)
+        for kind, lot_kind, credits, value in rows(_JOURNAL):
+            line = posting(kind, lot_kind=lot_kind, credits=credits, value=value)
             totals[line.debit] += line.amount
             totals[line.credit] -= line.amount
         assert sum(totals.values()) == 0, "the journal balances"

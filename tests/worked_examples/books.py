@@ -81,7 +81,7 @@ def trial_balance() -> dict[Account, Decimal]:
     """Return what each account stands at, debits positive, over the whole ledger."""
     totals: dict[Account, Decimal] = dict.fromkeys(Account, Decimal(0))
     for entry in LedgerEntry.objects.select_related("lot"):
-        posting = accounts.posting(entry.kind, lot_kind=entry.lot.kind, value=entry.value)
+        posting = accounts.posting(entry.kind, lot_kind=entry.lot.kind, credits=entry.credits, value=entry.value)
         totals[posting.debit] += posting.amount
         totals[posting.credit] -= posting.amount
     return totals

@@ -20,14 +20,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from billing.events import Caller, Event, body_hash
-from billing.models import EntryKind, Environment, JobStatus, LedgerEntry, PipelineRun, Wallet
+from billing.models import EntryKind, Environment, IdempotencyKey, JobStatus, LedgerEntry, PipelineRun, Project, Wallet
 from billing.models.customer import external_id_validator
 from billing.services import charging, customers, keys, ledger, partitions, projects, runs
 from billing.traces import metering, reading
 from billing.traces.metering import Plan, Totals
 from billing.traces.trace import Trace, TraceError
 from config.base.errors import DomainError
-from config.base.exact import CREDIT_PLACES, has_more_places
+from config.base.exact import CREDIT_PLACES, has_more_places, plain
 from pricing import price_book
 from pricing.models import EventType, PriceRule, PriceVersion, ProviderRate, Segment
 from pricing.services import prices
@@ -97,8 +97,8 @@ class Command(BaseCommand):
             plans = [_plan(trace, event, caller, customer, start=options["start"], now=now) for trace, event in traces]
             _ensure_rates([trace for trace, _ in traces], do_import=options["import_rates"])
             _ensure_prices(plans, wallet, credits=options["price"], now=now)
-            if wallet and options["grant"]:
-                _grant(wallet, options["grant"], [trace for trace, _ in traces], now)
+            if wallet and options["grant"] and _grant(wallet, options["grant"], [trace for trace, _ in traces], project, now):
+                self.stderr.write(f"granted {plain(options['grant'])} credits to {customer}")
         for (trace, _), plan in zip(traces, plans, strict=True):
             self._meter(trace, plan, totals)
 
@@ -175,11 +175,16 @@ def _ensure_rates(traces: Sequence[Trace], *, do_import: bool) -> None:
     call_command("import_rates", "genai-prices", verbosity=0)
 
 
-def _grant(wallet: Wallet, credits: Decimal, traces: Sequence[Trace], now: datetime) -> None:
-    """Give credits once for these files, however often the command runs."""
+def _grant(wallet: Wallet, credits: Decimal, traces: Sequence[Trace], project: Project, now: datetime) -> bool:
+    """Give credits once for these files, however often the command runs, and none for files that were begun before."""
+    first_keys = {metering.key_of(trace, trace.steps[0]) for trace in traces}
+    if IdempotencyKey.objects.filter(project_id=project.pk, key__in=first_keys).count() == len(first_keys):
+        return False
     reason = f"{GRANT_REASON} {body_hash('traces', ' '.join(sorted(trace.digest for trace in traces)).encode()).hex()[:12]}"
-    if not LedgerEntry.objects.filter(wallet=wallet, kind=EntryKind.GRANT, reason=reason).exists():
-        ledger.grant(wallet_id=wallet.pk, credits=credits, reason=reason, actor=ACTOR, now=now)
+    if LedgerEntry.objects.filter(wallet=wallet, kind=EntryKind.GRANT, reason=reason).exists():
+        return False
+    ledger.grant(wallet_id=wallet.pk, credits=credits, reason=reason, actor=ACTOR, now=now)
+    return True
 
 
 def _announce(trace: Trace, plan: Plan) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 # `check --deploy` judges the settings that production uses.
 _PRODUCTION = {"HTTPS": "1", "ALLOWED_HOSTS": "meterdesk.example", "DEBUG": "0"}
@@ -30,6 +30,8 @@ class Command(BaseCommand):
         tools = Path(sys.executable).parent
         path = f"{tools}{os.pathsep}{os.environ.get('PATH', '')}"
         failed = []
+        if not (tools / "ruff").exists():
+            raise CommandError("The checks need tests/requirements.txt: `pip install --require-hashes -r tests/requirements.txt`.")
         for name, (command, variables) in _CHECKS.items():
             found = command[0] if Path(command[0]).is_absolute() else str(tools / command[0])
             done = subprocess.run(

@@ -70,6 +70,11 @@ class TestSession:
         assert Wallet.objects.get().balance == 88
         assert PipelineRun.objects.get().started_at.year > 2024
 
+    def test_one_of_several_files_again_is_granted_nothing(self) -> None:
+        meter(SESSION, REQUESTS, *READY, "--grant", 100)
+        meter(SESSION, "--grant", 100)
+        assert LedgerEntry.objects.filter(kind="grant").count() == 1
+
     def test_metered_for_another_customer_is_refused_not_charged_twice(self) -> None:
         meter(SESSION, *READY, "--grant", 100)
         totals, _, _ = meter_badly(SESSION, "--customer", "other", "--grant", 100)

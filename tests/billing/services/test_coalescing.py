@@ -1,15 +1,18 @@
 """Single calls that share a commit: each gets its own answer, and one bad event does not fail its neighbours."""
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
 
 from billing.events import Caller, Charged, Event, Refused
-from billing.models import UsageRecord
-from billing.services import coalescing
+from billing.models import UsageRecord, Wallet
+from billing.services import charging, coalescing
 from tests.billing.factories import a_caller, a_price, a_wallet, an_event
 from tests.billing.services.rivals import at_once
 
@@ -67,6 +70,29 @@ class TestChargeOne:
                 assert isinstance(send(an_event(caller, key="after")), Charged)
             finally:
                 cursor.execute("ALTER TABLE billing_customer ALTER COLUMN plan TYPE varchar(64)")
+
+    def test_what_a_pooler_has_forgotten_is_prepared_again(self, caller: Caller) -> None:
+        a_wallet(caller, credits="100")
+        charging.charge([an_event(caller, key="before")], now=timezone.now())
+        connection.connection.pgconn.exec_(b"DEALLOCATE ALL")
+        [again] = charging.charge([an_event(caller, key="after")], now=timezone.now())
+        assert isinstance(again, Charged)
+
+    def test_a_locked_wallet_holds_up_only_itself_also_on_a_new_connection(self, caller: Caller) -> None:
+        locked = a_wallet(caller, "locked", credits="100")
+        a_wallet(caller, "free", credits="100")
+        send(an_event(caller, customer="free", key="before"))
+        cut()
+        send(an_event(caller, customer="free", key="reconnected"))
+        with transaction.atomic():
+            Wallet.objects.select_for_update().get(pk=locked.pk)
+            waiting = threading.Thread(target=send, args=[an_event(caller, customer="locked", key="waits")])
+            waiting.start()
+            time.sleep(0.05)
+            began = time.monotonic()
+            send(an_event(caller, customer="free", key="beside"))
+            assert time.monotonic() - began < 1.5
+        waiting.join()
 
     def test_a_poisonous_event_fails_alone(self, caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
         a_wallet(caller, credits="1000")
