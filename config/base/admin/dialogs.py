@@ -9,6 +9,9 @@ A refusal of the domain is shown in the dialog with what to do, and what was typ
         return "100 credits granted to Acme."
 
 The method returns what to tell the user, and the page is loaded anew; or a `Shown` to show something once instead.
+
+The page fetches a dialog with htmx. Its bare address leads to the page that the button stands on; a form that was sent
+without htmx is answered with a redirect, or on a page of its own.
 """
 
 import secrets
@@ -25,7 +28,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, transaction
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from psycopg import errors as postgres
 from unfold.decorators import action
 from unfold.enums import ActionVariant
@@ -139,13 +142,16 @@ def dialog(
         def view(model_admin: "ModelAdmin[Any]", request: HttpRequest, object_id: str | None = None) -> HttpResponse:
             row = _row(model_admin, request, object_id)
             sent = request.method == "POST"
+            if not sent and not _by_htmx(request):
+                return redirect(_page_of(request))
             bound = form(data=request.POST if sent else None, request=request, object_id=object_id, subject=row)
             if sent and bound.is_valid():
-                if outcome := _run(command, model_admin, request, bound, row):
+                if outcome := _run(command, title, model_admin, request, bound, row):
                     return outcome
                 _renew(bound)
             texts = {"title": title, "description": description}
-            return render(request, "admin/base/dialog.html", {"dialog": texts, "form": bound, "form_submit_text": submit})
+            context = {"dialog": texts, "form": bound, "form_submit_text": submit}
+            return _show(model_admin, request, title, "admin/base/dialog.html", context)
 
         view.__name__ = command.__name__
         view.__doc__ = command.__doc__
@@ -171,7 +177,12 @@ def _row(model_admin: "ModelAdmin[Any]", request: HttpRequest, object_id: str | 
 
 
 def _run(
-    command: Callable[..., "str | Shown"], model_admin: "ModelAdmin[Any]", request: HttpRequest, form: Dialog, row: Model | None
+    command: Callable[..., "str | Shown"],
+    title: str,
+    model_admin: "ModelAdmin[Any]",
+    request: HttpRequest,
+    form: Dialog,
+    row: Model | None,
 ) -> HttpResponse | None:
     """Make the domain call; None where it was refused, with the refusal in the form."""
     once = form.cleaned_data["once"]
@@ -188,10 +199,23 @@ def _run(
         form.add_error(None, _explained(error))
     else:
         if isinstance(outcome, Shown):
-            return render(request, outcome.template, outcome.context)  # never cached, as no page of the admin is
+            return _show(model_admin, request, title, outcome.template, outcome.context)  # never cached, as no page of the admin is
         messages.success(request, outcome)
-        return HttpResponse(headers={"HX-Redirect": _page_of(request)})
+        page = _page_of(request)
+        return HttpResponse(headers={"HX-Redirect": page}) if _by_htmx(request) else redirect(page)
     return None
+
+
+def _show(model_admin: "ModelAdmin[Any]", request: HttpRequest, title: str, template: str, context: dict[str, Any]) -> HttpResponse:
+    """Answer with the dialog alone, for the page that asked by htmx; else with a page around it."""
+    if _by_htmx(request):
+        return render(request, template, context)
+    around = {**model_admin.admin_site.each_context(request), "title": title, "template": template, "page": _page_of(request)}
+    return render(request, "admin/base/dialog_page.html", {**around, **context})
+
+
+def _by_htmx(request: HttpRequest) -> bool:
+    return request.headers.get("HX-Request") == "true"
 
 
 def _explained(error: DatabaseError) -> str:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from billing.models import EntryKind, LedgerEntry, Wallet, WalletStatus
 from config.roles import Role
-from tests.billing.admin.dialogs import address, opened, send, went_through
+from tests.billing.admin.dialogs import HTMX, address, opened, send, went_through
 from tests.billing.factories import a_caller, a_wallet
 from tests.people import signed_in
 
@@ -47,6 +47,27 @@ def told(response: Any) -> str:
     assert response.status_code == 200
     assert "HX-Redirect" not in response.headers
     return str(response.content.decode())
+
+
+class TestWithoutHtmx:
+    def test_the_bare_address_leads_to_the_customer(self, finance: Client, wallet: Wallet) -> None:
+        where = address("billing_customer_grant_credits", wallet.customer)
+        page = finance.get(where, follow=True)
+        assert page.status_code == 200
+        assert page.redirect_chain[-1][0] == f"/admin/billing/customer/{wallet.customer_id}/change/"
+
+    def test_success_ends_on_the_customers_page(self, finance: Client, wallet: Wallet) -> None:
+        page = finance.post(address("billing_customer_grant_credits", wallet.customer), ACTIONS["grant_credits"], follow=True)
+        assert page.redirect_chain[-1][0] == f"/admin/billing/customer/{wallet.customer_id}/change/"
+        assert "25 credits were granted" in page.content.decode()
+        assert after(wallet).balance == Decimal(125)
+
+    def test_a_refusal_is_shown_on_a_page_of_its_own(self, finance: Client, wallet: Wallet) -> None:
+        page = finance.post(address("billing_customer_grant_credits", wallet.customer), {"credits": "25"})
+        assert page.status_code == 200
+        assert "This field is required" in page.content.decode()
+        assert "<title>Grant credits" in " ".join(page.content.decode().split()).replace("<title> ", "<title>")
+        assert after(wallet).balance == Decimal(100)
 
 
 class TestPermission:
@@ -108,14 +129,14 @@ class TestGrant:
         opened(finance, "billing_customer_grant_credits", wallet.customer)
         fields = {"once": "the-same-dialog", "credits": "25", "reason": "Welcome"}
         where = address("billing_customer_grant_credits", wallet.customer)
-        assert went_through(finance.post(where, fields))
-        assert "sent already" in told(finance.post(where, fields))
+        assert went_through(finance.post(where, fields, headers=HTMX))
+        assert "sent already" in told(finance.post(where, fields, headers=HTMX))
         assert LedgerEntry.objects.filter(kind=EntryKind.GRANT).count() == 1
 
     def test_can_be_sent_again_after_it_was_refused(self, wallet: Wallet, finance: Client) -> None:
         fields = {"once": "one", "credits": "-500", "reason": "Too much"}
         where = address("billing_customer_adjust_wallet", wallet.customer)
-        page = told(finance.post(where, fields))
+        page = told(finance.post(where, fields, headers=HTMX))
         assert 'value="one"' not in page
         assert "are free" in page
 
