@@ -177,8 +177,12 @@ def _favicon(_: HttpRequest) -> str:
     return static("favicon.svg")
 
 
-def _stylesheet(_: HttpRequest) -> str:
+def _frame_styles(_: HttpRequest) -> str:
     return static("app.css")
+
+
+def _record_styles(_: HttpRequest) -> str:
+    return static("base/admin.css")
 
 
 UNFOLD: dict[str, Any] = {
@@ -187,7 +191,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": None,  # there is no other site to return to
     "SITE_ICON": _logo,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "sizes": "any", "href": _favicon}],
-    "STYLES": [_stylesheet],
+    "STYLES": [_frame_styles, _record_styles],
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": environment,
     "DASHBOARD_CALLBACK": "reports.admin.overview.dashboard",

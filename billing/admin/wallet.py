@@ -6,13 +6,15 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RadioFilter, RelatedDropdownFilter
 
-from billing.admin.words import WALLET_COLOURS, customer_link
+from billing.admin.words import WALLET_COLOURS
 from billing.models import Wallet
 from billing.queries import badges
 from config.base.admin import KeysetAdmin, ReadOnlyAdmin, TrackedAdmin, badge, credits_
+from config.base.admin.keyset import KeysetChangeList
 
 
 class NeedsAttention(RadioFilter):
@@ -28,6 +30,13 @@ class NeedsAttention(RadioFilter):
         return queryset.filter(balance__lt=0) if self.value() == "debt" else queryset
 
 
+class WalletChangeList(KeysetChangeList):
+    """Rows that lead straight to the customer's page."""
+
+    def url_for_result(self, result: Any) -> str:
+        return reverse("admin:billing_customer_change", args=[result.customer_id])
+
+
 @admin.register(Wallet)
 class WalletAdmin(ReadOnlyAdmin, KeysetAdmin, TrackedAdmin):
     list_display = (
@@ -41,7 +50,6 @@ class WalletAdmin(ReadOnlyAdmin, KeysetAdmin, TrackedAdmin):
         "overdraft_figure",
         "state",
     )
-    list_display_links = None
     list_filter = (
         NeedsAttention,
         ("status", ChoicesDropdownFilter),
@@ -51,6 +59,9 @@ class WalletAdmin(ReadOnlyAdmin, KeysetAdmin, TrackedAdmin):
     list_select_related = ("customer__project",)
     search_fields = ("customer__external_id__startswith", "customer__name__istartswith")
     search_help_text = "Beginning of the customer id or name"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
+        return WalletChangeList
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -63,8 +74,8 @@ class WalletAdmin(ReadOnlyAdmin, KeysetAdmin, TrackedAdmin):
         return response
 
     @admin.display(description="customer")
-    def of_customer(self, wallet: Wallet) -> SafeString | str:
-        return customer_link(wallet.customer)
+    def of_customer(self, wallet: Wallet) -> str:
+        return str(wallet.customer)
 
     @admin.display(description="customer id")
     def external_id(self, wallet: Wallet) -> str:

@@ -28,9 +28,6 @@ class BaseAdmin(ModelAdmin):
     empty_value_display = "-"
     when_empty = ""  # what a list without rows says: where its rows come from
 
-    class Media:
-        css = {"all": ("base/admin.css",)}
-
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list; one that the database cannot find in time says so instead of failing."""
         try:
