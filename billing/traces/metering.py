@@ -140,7 +140,7 @@ class Totals:
         yield f"tokens      {self.input_tokens:,} input, of which {self.cache_read_tokens:,} cached; {self.output_tokens:,} output"
         yield f"credits     {plain(self.credits)}"
         costs = " + ".join(f"{plain(amount)} {currency}" for currency, amount in sorted(self.provider_cost.items())) or "none known"
-        yield f"cost        {costs}" + (f"; {self.unpriced:,} events unpriced: no rate for their model" if self.unpriced else "")
+        yield f"cost        {costs}" + (f"; {self.unpriced:,} events unpriced: they name no model that has a rate" if self.unpriced else "")
         for code, count in self.rejected.most_common():
             yield f"rejected    {count:,} x {code}: {self.reasons[code]}"
         if not self.events and self.duplicates and not self.rejected:

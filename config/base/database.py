@@ -97,9 +97,9 @@ def insert_all(model: type[Model], columns: str, *, after: int = 0) -> str:
     """
     types = {field.column: field.rel_db_type(connection) for field in model._meta.concrete_fields}
     names = [name.strip() for name in columns.split(",")]
-    arrays = ", ".join(f"${number}::{types[name]}[]" for number, name in enumerate(names, start=after + 1))
+    arrays = ", ".join(f"unnest(${number}::{types[name]}[])" for number, name in enumerate(names, start=after + 1))
     quoted = ", ".join(f'"{name}"' for name in names)
-    return f'INSERT INTO "{model._meta.db_table}" ({quoted}) SELECT * FROM unnest({arrays})'
+    return f'INSERT INTO "{model._meta.db_table}" ({quoted}) SELECT {arrays}'
 
 
 def clock() -> datetime:

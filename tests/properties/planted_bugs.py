@@ -246,6 +246,21 @@ def refund_into_an_emptied_lot(machine: Machine) -> None:
     machine.the_books_agree()
 
 
+def refund_twice(machine: Machine) -> None:
+    machine.found(plans=("", ""), limit=0)
+    machine.charge(batch=[reply("2")])
+    for _ in range(2):
+        machine.refund(position=0, credits=None, again=False)
+    machine.the_books_agree()
+
+
+def extend_for_less_than_is_left(machine: Machine) -> None:
+    machine.found(plans=("", ""), limit=0)
+    machine.place_hold(name="ann", credits=Decimal(4), lasts=900, again=False)
+    machine.extend(position=0, lasts=30)
+    machine.the_books_agree()
+
+
 def charge_at_the_moment_of_expiry(machine: Machine) -> None:
     machine.found(plans=("", ""), limit=0)
     machine.grant(name="ann", credits=Decimal(4), lasts=60, priority=50)
@@ -344,7 +359,7 @@ BUGS = (
     Bug("the last credit leaves value behind", the_last_credit_leaves_value_behind, refused_by_database=True),
     Bug("a refund starts with the first lot", a_refund_starts_with_the_first_lot, script=refund_a_part_of_two_lots),
     Bug("a refund goes to the newest lot", a_refund_goes_to_the_newest_lot, refused_by_database=True),
-    Bug("a refund forgets earlier ones", a_refund_forgets_earlier_ones, refused_by_database=True),
+    Bug("a refund forgets earlier ones", a_refund_forgets_earlier_ones, refused_by_database=True, script=refund_twice),
     Bug("a settled debt is not unsettled", a_settled_debt_is_not_unsettled, refused_by_database=True, script=refund_a_settled_debt),
     Bug("a deposit does not settle", a_deposit_does_not_settle),
     Bug("the overdraft limit is ignored", the_overdraft_limit_is_ignored),
@@ -358,7 +373,7 @@ BUGS = (
     Bug("a capture keeps the rest held", a_capture_keeps_the_rest_held),
     Bug("an ended hold is captured", an_ended_hold_is_captured),
     Bug("overdue holds stay", overdue_holds_stay, script=charge_after_a_hold_has_ended),
-    Bug("an extension shortens", an_extension_shortens),
+    Bug("an extension shortens", an_extension_shortens, script=extend_for_less_than_is_left),
     Bug("expiry takes held credits", expiry_takes_held_credits, script=sweep_a_lot_that_is_held),
     Bug("adjustments take what is held", adjustments_take_what_is_held, script=take_back_while_held),
     Bug("an answer misses an emptied lot", an_answer_misses_an_emptied_lot, script=refund_into_an_emptied_lot),
