@@ -10,15 +10,16 @@ transaction with a fixed number of statements:
    the wait);
 4. decide, in Python (`billing.metering`), event by event;
 5. in one statement (`rows`), claim the idempotency keys and write usage records and entries. The trigger on entries moves
-   lots and wallets by the sums. If another transaction has just claimed one of the keys, roll back, start again, and find
-   it as a duplicate.
+   lots and wallets by the sums. If another transaction has just claimed one of the keys, this fails: start again, and
+   find it as a duplicate.
 
-The statements of 1 to 3 (`locked_read`) travel together: with 5 and the commit, three round trips. The answer is given
-after the commit. Balance = lots = entries holds by construction (`post_entries`), overspending is refused
+The statements of 1 to 3 (`locked_read`) travel together, as do 5 and the commit: two round trips. The answer is given after
+the commit. Balance = lots = entries holds by construction (`post_entries`), overspending is refused
 by `lot_is_neither_overspent_nor_overfull`, both proven again by the ledger check.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,10 +30,11 @@ from django.db import connection
 from billing.errors import UnknownCustomer
 from billing.events import MAX_CLOCK_SKEW_SECONDS, Charged, Event, LotPart, Refused, Result
 from billing.metering import Payment, WalletState, capture, pay
+from billing.models import IdempotencyKey
 from billing.services import replay
-from billing.services.locked_read import State, read
+from billing.services.locked_read import MAX_LATE, Boarding, State, read, read_locked
 from billing.services.rows import Rows, entry_row, record_row, write
-from config.base.database import retrying, sync
+from config.base.database import retrying
 from config.base.exact import MAX_CREDITS, ZERO
 from pricing.cost import Cost, cost
 from pricing.price import Price, Rated
@@ -50,38 +52,51 @@ class KeyTaken(Exception):
 STALE_KEY = Refused("in_progress", "The API key was changed while the call was under way. Send it again.")
 
 
-def charge(events: Sequence[Event], *, now: datetime) -> list[Result]:
+def charge(events: Sequence[Event], *, now: datetime, boarding: Boarding | None = None) -> list[Result]:
     """Price, charge and record `events` (at most 1,000), each by itself; return one result per event, in their order.
+
+    `boarding`, if given, is asked for late ones (`locked_read`), whose results follow.
 
     A refused event leaves nothing behind. Same key and same body again: the original result with `replayed` set.
     Refusals (`Refused.code`): insufficient_credits, wallet_frozen, unknown_customer, unknown_event_type, no_price,
     idempotency_mismatch, invalid_request, unknown_hold, hold_ended, in_progress.
     Raises OperationalError when the database is away or too busy; then nothing was recorded.
     """
-    assert len(events) <= MAX_EVENTS, "split before charging"
-    return retrying(lambda: _flush(events, now), also=(KeyTaken,)) if events else []
+    assert len(events) <= MAX_EVENTS - (MAX_LATE if boarding else 0), "split before charging"
+    aboard = list(events)
+    return retrying(lambda: _flush(aboard, now, boarding), also=(KeyTaken,)) if aboard else []
 
 
 def estimate(event: Event, *, now: datetime) -> Result:
     """Answer as `charge` would, and write nothing."""
     raw = _raw_connection()
     with connection.wrap_database_errors, raw.pipeline() as pipeline, raw.transaction(force_rollback=True):
-        return _Flush(read(raw, pipeline, [event], now, lock=False), now).decide(event)
+        return _Flush(read(raw, pipeline, [event], now), now).decide(event)
 
 
-def _flush(events: Sequence[Event], now: datetime) -> list[Result]:
+def _flush(events: list[Event], now: datetime, boarding: Boarding | None) -> list[Result]:
     raw = _raw_connection()
     # What goes wrong below Django must look as from Django: callers tell "away" from "wrong" by it, and a connection
     # that broke is noticed and replaced.
-    with connection.wrap_database_errors, raw.pipeline() as pipeline, raw.transaction():
-        flush = _Flush(read(raw, pipeline, events, now, lock=True), now)
+    with connection.wrap_database_errors, _commit_at_once(raw), raw.pipeline() as pipeline, raw.transaction():
+        flush = _Flush(read_locked(raw, pipeline, events, now, boarding), now)
         results = [flush.decide(event) for event in events]
         if flush.rows.keys:
-            claimed = write(raw, flush.rows, now)
-            sync(raw, pipeline)  # so that an error shows here, while the transaction can be rolled back
-            if claimed.fetchone() != (len(flush.rows.keys),):
-                raise KeyTaken
+            write(raw, flush.rows, now)
         return results
+
+
+@contextmanager
+def _commit_at_once(raw: "psycopg.Connection[Any]") -> Iterator[None]:
+    """Let the commit travel with the last statement. If that fails, the commit is skipped: roll back."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if not raw.closed:
+            raw.rollback()
+        if isinstance(error, psycopg.errors.UniqueViolation) and error.diag.table_name == IdempotencyKey._meta.db_table:
+            raise KeyTaken from error
+        raise
 
 
 def _raw_connection() -> "psycopg.Connection[Any]":

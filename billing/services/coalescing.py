@@ -3,6 +3,7 @@
 Each caller puts its event into the queue and sleeps until its result is there. One thread takes whatever waits, at most
 `MAX_FLUSH` events, and hands it to `charge`, the same as a batch call does; it starts as soon as the last flush has
 ended and never waits for more to come. That is why one hot wallet is as fast as many: its row is locked once for all.
+Who comes while a flush of this customer alone waits for the lock still gets on.
 
 A flush that fails as a whole is split, so that one event cannot fail its neighbours. When the database is away every
 waiting caller is told at once.
@@ -61,10 +62,11 @@ def _customer(waiting: _Waiting) -> tuple[int, str, str]:
 class _Lane:
     """A queue and the thread that empties it, started by the first event so that it lives in the forked worker."""
 
-    def __init__(self, name: str, flush: Callable[[Sequence[_Waiting]], None]) -> None:
+    def __init__(self, name: str, flush: Callable[[list[_Waiting]], None]) -> None:
         self.name = name
         self.flush = flush
         self.queue: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
+        self.aside: list[_Waiting] = []  # taken from the queue, and not yet flushed
         self.starting = threading.Lock()
         self.thread: threading.Thread | None = None
 
@@ -78,14 +80,24 @@ class _Lane:
 
     def _run(self) -> None:
         while True:
-            batch = [self.queue.get()]
-            while len(batch) < MAX_FLUSH:
-                try:
-                    batch.append(self.queue.get_nowait())
-                except queue.Empty:
-                    break
-            FLUSH_EVENTS.observe(len(batch))
+            batch = self.aside or [self.queue.get()]
+            self.aside = []
+            while len(batch) < MAX_FLUSH and (waiting := self._next()):
+                batch.append(waiting)
             self.flush(batch)
+
+    def _next(self) -> _Waiting | None:
+        try:
+            return self.queue.get_nowait()
+        except queue.Empty:
+            return None
+
+    def late(self, customer: tuple[int, str, str], room: int) -> list[_Waiting]:
+        """Take those of `customer` who have come since the flush began; the others wait for the next one, first in line."""
+        late: list[_Waiting] = []
+        while len(late) < room and len(self.aside) < MAX_FLUSH and (waiting := self._next()):
+            (late if _customer(waiting) == customer else self.aside).append(waiting)
+        return late
 
 
 def charge_one(event: Event) -> Result:
@@ -104,40 +116,40 @@ def charge_one(event: Event) -> Result:
 _held_up: set[tuple[int, str, str]] = set()
 
 
-def _flush_quickly(batch: Sequence[_Waiting]) -> None:
+def _flush_quickly(batch: list[_Waiting]) -> None:
     if held_up := frozenset(_held_up):  # as of one moment, so that each event goes one way
         _wait_for([waiting for waiting in batch if _customer(waiting) in held_up])
         batch = [waiting for waiting in batch if _customer(waiting) not in held_up]
     if batch:
-        _flush(batch, when_locked=_split_by_customer)
+        _flush(_quick, batch, when_locked=_split_by_customer)
 
 
-def _flush_patiently(batch: Sequence[_Waiting]) -> None:
-    _flush(batch, when_locked=_split_patiently if len(_by_customer(batch)) > 1 else None)
+def _flush_patiently(batch: list[_Waiting]) -> None:
+    _flush(_patient, batch, when_locked=_split_patiently if len(_by_customer(batch)) > 1 else None)
     _held_up.difference_update({_customer(waiting) for waiting in batch})
 
 
-def _split_patiently(batch: Sequence[_Waiting]) -> None:
+def _split_patiently(batch: list[_Waiting]) -> None:
     groups = _by_customer(batch)
     for group in groups:
-        _flush(group, when_locked=_split_patiently if len(groups) > 1 else None)
+        _flush(_patient, group, when_locked=_split_patiently if len(groups) > 1 else None)
 
 
-def _by_customer(batch: Sequence[_Waiting]) -> list[list[_Waiting]]:
+def _by_customer(batch: list[_Waiting]) -> list[list[_Waiting]]:
     return [list(group) for _, group in groupby(sorted(batch, key=_customer), key=_customer)]
 
 
-def _split_by_customer(batch: Sequence[_Waiting]) -> None:
+def _split_by_customer(batch: list[_Waiting]) -> None:
     groups = _by_customer(batch)
     for group in groups:
         if len(groups) == 1:
             _held_up.add(_customer(group[0]))
             _wait_for(group)
         else:
-            _flush(group, when_locked=_split_by_customer)
+            _flush(_quick, group, when_locked=_split_by_customer)
 
 
-def _wait_for(batch: Sequence[_Waiting]) -> None:
+def _wait_for(batch: list[_Waiting]) -> None:
     for waiting in batch:
         _patient.put(waiting)
 
@@ -150,9 +162,17 @@ def _bound_lock_waits(connection: BaseDatabaseWrapper, **_: Any) -> None:
             cursor.execute(f"SET lock_timeout = {QUICK_LOCK_TIMEOUT_MS}")
 
 
-def _flush(batch: Sequence[_Waiting], *, when_locked: Callable[[Sequence[_Waiting]], None] | None) -> None:
+def _flush(lane: _Lane | None, batch: list[_Waiting], *, when_locked: Callable[[list[_Waiting]], None] | None) -> None:
+    """Charge `batch` and whoever still gets on from `lane`; tell each its result."""
+
+    def boarding(room: int) -> list[Event]:
+        late = lane.late(_customer(batch[0]), room) if lane else []
+        batch.extend(late)
+        return [waiting.event for waiting in late]
+
+    events = [waiting.event for waiting in batch]
     try:
-        results: Sequence[Result | Exception] = charging.charge([waiting.event for waiting in batch], now=timezone.now())
+        results: Sequence[Result | Exception] = charging.charge(events, now=timezone.now(), boarding=boarding)
     except (OperationalError, InterfaceError, InternalError) as error:
         if when_locked and isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
             when_locked(batch)
@@ -163,11 +183,12 @@ def _flush(batch: Sequence[_Waiting], *, when_locked: Callable[[Sequence[_Waitin
         connection.close_if_unusable_or_obsolete()
         if len(batch) > 1:
             middle = len(batch) // 2
-            _flush(batch[:middle], when_locked=when_locked)
-            _flush(batch[middle:], when_locked=when_locked)
+            _flush(None, batch[:middle], when_locked=when_locked)
+            _flush(None, batch[middle:], when_locked=when_locked)
             return
         log.exception("an event could not be charged")
         results = [error]
+    FLUSH_EVENTS.observe(len(batch))
     for waiting, result in zip(batch, results, strict=True):
         waiting.result = result
         waiting.ready.release()

@@ -5,7 +5,7 @@ by statements that begin after the wallet locks were granted, and so see what th
 the locking statement would return the lots as they were before the wait.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -22,6 +22,9 @@ from pricing.locks import share_prices_lock_sql
 from pricing.price_book import PriceBook
 
 CustomerKey: TypeAlias = tuple[int, str, str]  # project id, environment, the app's own id
+Boarding: TypeAlias = Callable[[int], Sequence[Event]]  # from how many there is room for to those who came
+
+MAX_LATE = 64
 
 
 @dataclass(slots=True)
@@ -65,15 +68,43 @@ _EXPIRE_HOLDS = f"UPDATE billing_hold SET status = 'expired', ended_at = $2::tim
 _FIND_OVERDUE_HOLDS = f"SELECT wallet_id, credits FROM billing_hold WHERE {_OVERDUE}"
 
 
-def read(raw: "psycopg.Connection[Any]", pipeline: psycopg.Pipeline, events: Sequence[Event], now: datetime, *, lock: bool) -> State:
-    """Read what `events` touch, inside the caller's pipeline and transaction; with `lock`, lock their wallets by id."""
+def read(raw: "psycopg.Connection[Any]", pipeline: psycopg.Pipeline, events: Sequence[Event], now: datetime) -> State:
+    """Read what `events` touch, inside the caller's pipeline and transaction, without a lock."""
+    return _read(raw, pipeline, list(events), now, lock=False, boarding=None)
+
+
+def read_locked(
+    raw: "psycopg.Connection[Any]", pipeline: psycopg.Pipeline, events: list[Event], now: datetime, boarding: Boarding | None
+) -> State:
+    """Read as `read` does, with the wallets locked in the order of their ids.
+
+    When all events are of one customer, `boarding` is asked for more of this customer once the wallet is locked, and
+    `events` grows by them: those who came while others held a busy wallet need not wait for the next turn.
+    """
+    return _read(raw, pipeline, events, now, lock=True, boarding=boarding)
+
+
+def _read(
+    raw: "psycopg.Connection[Any]",
+    pipeline: psycopg.Pipeline,
+    events: list[Event],
+    now: datetime,
+    *,
+    lock: bool,
+    boarding: Boarding | None,
+) -> State:
     customers = sorted({(e.caller.project_id, e.caller.environment, e.customer) for e in events if e.customer is not None})
     named = [array_literal(column) for column in zip(*customers, strict=True)] or ["{}", "{}", "{}"]
+    # A lone event finds a free wallet more often than company.
+    late = MAX_LATE if boarding and len(customers) == 1 and len(events) > 1 else 0
+
+    ids = _ask(raw, _TAKE_IDS, [len(events) + late if lock else 0])
+    wallets = _ask(raw, _READ_WALLETS + (" FOR UPDATE OF w" if lock else ""), named)
+    if boarding and late:
+        sync(raw, pipeline)
+        events += boarding(late)
     keys = sorted({(e.caller.project_id, e.idempotency_key) for e in events})
     captures = [e.capture.hold_id for e in events if e.capture]
-
-    ids = _ask(raw, _TAKE_IDS, [len(events) if lock else 0])
-    wallets = _ask(raw, _READ_WALLETS + (" FOR UPDATE OF w" if lock else ""), named)
     lots = _ask(raw, _READ_LOTS, named)
     # Planned each time: a plan from when there were few keys would read the whole table, which grows with every event.
     earlier = _ask(raw, _READ_KEYS, [array_literal(column) for column in zip(*keys, strict=True)], prepare=False)

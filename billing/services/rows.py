@@ -95,8 +95,8 @@ _END_HOLDS = """
 _RAISE_LIMIT = "UPDATE billing_lot SET credit_limit = greatest(credit_limit, %s) WHERE id = %s"
 
 
-def write(raw: "psycopg.Connection[Any]", rows: Rows, now: datetime) -> "psycopg.Cursor[Any]":
-    """Send a flush to the database inside the caller's pipeline; the cursor's only row is the number of keys claimed.
+def write(raw: "psycopg.Connection[Any]", rows: Rows, now: datetime) -> None:
+    """Send a flush to the database inside the caller's pipeline; a key that is taken shows as UniqueViolation.
 
     Keys go in order: two flushes may claim the same ones, and neither holds a key while it waits for a wallet.
     """
@@ -106,7 +106,7 @@ def write(raw: "psycopg.Connection[Any]", rows: Rows, now: datetime) -> "psycopg
     for lot_id, limit in rows.credit_limits.items():
         cursor.execute(_RAISE_LIMIT, [limit, lot_id])
     columns = [*_columns(sorted(rows.keys)), *_columns(rows.records), *(_columns(rows.entries) or _NO_ENTRIES)]
-    return psycopg.RawCursor(raw).execute(_statement(), columns, prepare=True)
+    psycopg.RawCursor(raw).execute(_statement(), columns, prepare=True)
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[str]:
@@ -121,8 +121,7 @@ def _statement() -> str:
     """Build the statement once, when the models are loaded. Its parts are one round of the database's work, in any order."""
     keys, records = (len(columns.split(",")) for columns in (KEY_COLUMNS, RECORD_COLUMNS))
     return f"""
-        WITH claimed AS ({insert_all(IdempotencyKey, KEY_COLUMNS)} ON CONFLICT DO NOTHING RETURNING 1),
-             recorded AS ({insert_all(UsageRecord, RECORD_COLUMNS, after=keys)}),
-             entered AS ({insert_all(LedgerEntry, ENTRY_COLUMNS, after=keys + records)})
-        SELECT count(*) FROM claimed
+        WITH claimed AS ({insert_all(IdempotencyKey, KEY_COLUMNS)}),
+             recorded AS ({insert_all(UsageRecord, RECORD_COLUMNS, after=keys)})
+        {insert_all(LedgerEntry, ENTRY_COLUMNS, after=keys + records)}
     """

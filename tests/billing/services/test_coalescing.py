@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from billing.events import Caller, Charged, Event, Refused
 from billing.models import UsageRecord, Wallet
-from billing.services import charging, coalescing
+from billing.services import charging, coalescing, locked_read
 from tests.billing.factories import a_caller, a_price, a_wallet, an_event
 from tests.billing.services.rivals import at_once
 
@@ -116,3 +116,48 @@ class TestChargeOne:
         again = send(event)
         assert isinstance(again, Charged)
         assert again.replayed is isinstance(lost, Charged)
+
+
+class TestBoarding:
+    """Who comes before a busy wallet is locked is charged with those who wait for it."""
+
+    def test_late_ones_are_charged_with_the_others(self, caller: Caller) -> None:
+        a_wallet(caller, credits="10")
+        first, second, late = (an_event(caller, key=key) for key in ("first", "second", "late"))
+        asked: list[int] = []
+
+        def boarding(room: int) -> list[Event]:
+            asked.append(room)
+            return [late, first]
+
+        results = charging.charge([first, second], now=timezone.now(), boarding=boarding)
+        assert asked == [locked_read.MAX_LATE]
+        assert [getattr(result, "balance", getattr(result, "code", None)) for result in results] == [6, 2, "insufficient_credits", 6]
+        assert getattr(results[3], "replayed", False)
+        assert UsageRecord.objects.count() == 2
+
+    def test_nobody_is_asked_for_a_lone_event_or_two_customers(self, caller: Caller) -> None:
+        a_wallet(caller, credits="10")
+        a_wallet(caller, "other", credits="10")
+        for events in ([an_event(caller)], [an_event(caller), an_event(caller, customer="other")]):
+            assert len(charging.charge(events, now=timezone.now(), boarding=unwanted)) == len(events)
+
+    def test_others_keep_their_turn(self, caller: Caller) -> None:
+        a_wallet(caller, credits="100")
+        a_wallet(caller, "other", credits="100")
+        waiting = [
+            coalescing._Waiting(an_event(caller, customer=customer, key=key))
+            for customer, key in (("user_1", "1"), ("other", "2"), ("user_1", "3"), ("other", "4"))
+        ]
+        lane = coalescing._Lane("tried", lambda batch: coalescing._flush(None, batch, when_locked=None))
+        for one in waiting:
+            lane.queue.put(one)
+        late = lane.late(coalescing._customer(waiting[0]), room=8)
+        assert [one.event.idempotency_key for one in late] == ["1", "3"]
+        lane.put(coalescing._Waiting(an_event(caller, customer="other", key="5")))
+        for one in (waiting[1], waiting[3]):
+            assert one.ready.acquire(timeout=5), "set aside and forgotten"
+
+
+def unwanted(room: int) -> list[Event]:
+    raise AssertionError(room)
