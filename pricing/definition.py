@@ -1,9 +1,9 @@
 """Checking a price before it is published: what is written down must be exact, unambiguous and explainable."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, Self
 
 from config.base.exact import CONTEXT, CREDIT_PLACES, MAX_CREDITS, ZERO, Rounding, has_more_places, plain
 from pricing.price import EVENT_UNIT, Component, Tier
@@ -26,6 +26,29 @@ class Definition:
     minimum: Decimal
     rounding_step: Decimal
     rounding_mode: Rounding
+
+    def as_json(self) -> dict[str, Any]:
+        """Write the price as a proposal stores it."""
+        return {
+            "credits_per_event": plain(self.credits_per_event),
+            "components": [component.as_json() for component in self.components],
+            "tiers": [tier.as_json() for tier in self.tiers],
+            "minimum": plain(self.minimum),
+            "rounding_step": plain(self.rounding_step),
+            "rounding_mode": str(self.rounding_mode),
+        }
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """Read what `as_json` wrote."""
+        return cls(
+            credits_per_event=Decimal(row["credits_per_event"]),
+            components=tuple(map(Component.from_json, row["components"])),
+            tiers=tuple(map(Tier.from_json, row["tiers"])),
+            minimum=Decimal(row["minimum"]),
+            rounding_step=Decimal(row["rounding_step"]),
+            rounding_mode=Rounding(row["rounding_mode"]),
+        )
 
 
 def check(definition: Definition) -> list[Problem]:

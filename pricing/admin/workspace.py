@@ -23,6 +23,16 @@ class WorkspaceAdmin(TrackedAdmin):
     fieldsets = (
         ("The company", {"fields": ("name", "currency", "time_zone")}),
         ("Credits", {"fields": ("credit_value", "target_margin")}),
+        (
+            "Pricing Advisor",
+            {
+                "fields": (
+                    ("advisor_window_days", "advisor_minimum_events", "advisor_max_unpriced"),
+                    ("margin_tolerance", "advisor_max_step", "advisor_cooldown_days"),
+                    "prices_need_approval",
+                )
+            },
+        ),
         ("Control", {"fields": ("approval_limit_credits", "usage_retention_months")}),
     )
 

@@ -3,14 +3,19 @@
 from pricing.models.event_type import EventType
 from pricing.models.price_rule import PriceRule, Segment
 from pricing.models.price_version import PriceVersion
+from pricing.models.proposal import OPEN, Proposal, ProposalSource, ProposalState
 from pricing.models.provider_model import ProviderModel
 from pricing.models.provider_rate import ProviderRate, RateSeries
 from pricing.models.workspace import Workspace
 
 __all__ = [
+    "OPEN",
     "EventType",
     "PriceRule",
     "PriceVersion",
+    "Proposal",
+    "ProposalSource",
+    "ProposalState",
     "ProviderModel",
     "ProviderRate",
     "RateSeries",

@@ -12,6 +12,7 @@ from django.db.models.lookups import Exact
 
 from config.base.exact import CREDIT_DIGITS, CREDIT_PLACES, CREDIT_STEP, Rounding
 from config.base.models import never_truncated, raises_generation
+from pricing.definition import Definition
 from pricing.models.immutable import ends_after_start, immutable, no_overlap
 from pricing.models.price_rule import PriceRule, rule_name
 from pricing.price import Component, Price, Tier
@@ -78,6 +79,17 @@ class PriceVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule} v{self.number}"
+
+    def definition(self) -> Definition:
+        """Return what was decided when the price was set."""
+        return Definition(
+            credits_per_event=self.credits_per_event,
+            components=tuple(map(Component.from_json, self.components)),
+            tiers=tuple(map(Tier.from_json, self.tiers)),
+            minimum=self.minimum,
+            rounding_step=self.rounding_step,
+            rounding_mode=Rounding(self.rounding_mode),
+        )
 
     def as_price(self) -> Price:
         """Return the version as rating needs it; reads `rule` and its `event_type`."""

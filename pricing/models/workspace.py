@@ -57,6 +57,34 @@ class Workspace(models.Model):
         default=Decimal("0.60"),
         help_text="The share of an event's credit value that should be left after provider cost: 0.6 is 60 %.",
     )
+    margin_tolerance = models.DecimalField(
+        max_digits=5,
+        decimal_places=4,
+        default=Decimal("0.02"),
+        help_text="The Advisor leaves a price alone while its margin is this near to the target: 0.02 is two percentage points.",
+    )
+    advisor_max_step = models.DecimalField(
+        max_digits=5,
+        decimal_places=4,
+        default=Decimal("0.25"),
+        help_text="The Advisor moves a price by at most this share at a time: 0.25 is 25 %.",
+    )
+    advisor_window_days = models.PositiveSmallIntegerField(
+        default=28, help_text="How many days of usage the Advisor looks at, now and when the price was decided."
+    )
+    advisor_cooldown_days = models.PositiveSmallIntegerField(
+        default=14, help_text="The Advisor leaves a price alone so long after a change."
+    )
+    advisor_minimum_events = models.PositiveIntegerField(default=200, help_text="With fewer events the Advisor withholds its advice.")
+    advisor_max_unpriced = models.DecimalField(
+        max_digits=5,
+        decimal_places=4,
+        default=Decimal("0.05"),
+        help_text="With a larger share of events without a known provider cost the Advisor withholds its advice.",
+    )
+    prices_need_approval = models.BooleanField(
+        default=True, help_text="A price in force changes only by a proposal that a second person approves."
+    )
     approval_limit_credits = models.DecimalField(
         max_digits=CREDIT_DIGITS,
         decimal_places=CREDIT_PLACES,
@@ -80,6 +108,20 @@ class Workspace(models.Model):
             models.CheckConstraint(name="workspace_credit_value_positive", condition=models.Q(credit_value__gt=0)),
             # Below 1: at a margin of 100 % no price is high enough.
             models.CheckConstraint(name="workspace_margin_is_share", condition=models.Q(target_margin__gte=0, target_margin__lt=1)),
+            models.CheckConstraint(
+                name="workspace_advisor_is_bounded",
+                condition=models.Q(
+                    margin_tolerance__gte=0,
+                    margin_tolerance__lt=1,
+                    advisor_max_step__gt=0,
+                    advisor_max_step__lte=1,
+                    advisor_window_days__gte=1,
+                    advisor_window_days__lte=366,
+                    advisor_minimum_events__gte=1,
+                    advisor_max_unpriced__gte=0,
+                    advisor_max_unpriced__lt=1,
+                ),
+            ),
             models.CheckConstraint(name="workspace_approval_limit_not_negative", condition=models.Q(approval_limit_credits__gte=0)),
             models.CheckConstraint(name="workspace_retention_positive", condition=models.Q(usage_retention_months__gte=1)),
         )

@@ -1,0 +1,106 @@
+"""A proposal: a price change that waits for a decision, from the Advisor or from a person.
+
+It keeps all that it was decided on: the price as proposed, the evidence and the reasoning as they were, who proposed,
+edited and decided, and the version that came of it. Whoever proposed or edited a price cannot approve it.
+"""
+
+from typing import Final
+
+import pgtrigger
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from config.base.models import never_truncated
+from pricing.models.price_rule import PriceRule
+from pricing.models.price_version import PriceVersion
+
+
+class ProposalSource(models.TextChoices):
+    """Who had the idea."""
+
+    ADVISOR = "advisor", "Pricing Advisor"
+    PERSON = "person", "A person"
+
+
+class ProposalState(models.TextChoices):
+    """Where a proposal stands; the last four are final."""
+
+    DRAFT = "draft", "Draft"
+    PROPOSED = "proposed", "Waiting for a decision"
+    APPROVED = "approved", "Approved"
+    REJECTED = "rejected", "Rejected"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    SUPERSEDED = "superseded", "Superseded"
+
+
+OPEN: Final = (ProposalState.DRAFT, ProposalState.PROPOSED)
+
+
+class Proposal(models.Model):
+    """One proposed price of one rule. JSON columns: `pricing.definition`, `pricing.advisor`."""
+
+    rule = models.ForeignKey(PriceRule, on_delete=models.PROTECT, related_name="proposals")
+    # What was the rule's latest version when this was proposed; if another has come since, the proposal is stale.
+    base_version = models.ForeignKey(PriceVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    undoes = models.ForeignKey(PriceVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    source = models.CharField(max_length=7, choices=ProposalSource.choices)
+    state = models.CharField(max_length=10, choices=ProposalState.choices, default=ProposalState.PROPOSED)
+    definition = models.JSONField(help_text="The price as it stands proposed now.")
+    original = models.JSONField(null=True, blank=True, help_text="The price as first proposed, where it was edited since.")
+    effective_from = models.DateTimeField(null=True, blank=True, help_text="Empty: whoever approves decides.")
+    reason = models.TextField()
+    evidence = models.JSONField(null=True, blank=True)
+    evidence_hash = models.CharField(max_length=64, blank=True, default="")
+    policy = models.JSONField(null=True, blank=True)
+    recommendation = models.JSONField(null=True, blank=True)
+    backtest = models.JSONField(null=True, blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField()
+    edited_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    edited_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decision_reason = models.TextField(blank=True, default="")
+    version = models.OneToOneField(PriceVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="proposal")
+
+    class Meta:
+        ordering = ("-id",)
+        permissions = (("propose_price", "Can propose a price"), ("decide_proposal", "Can approve or reject a proposed price"))
+        constraints = (
+            models.CheckConstraint(name="proposal_source_known", condition=Q(source__in=ProposalSource.values)),
+            models.CheckConstraint(name="proposal_state_known", condition=Q(state__in=ProposalState.values)),
+            models.UniqueConstraint(name="proposal_open_is_one", fields=("rule",), condition=Q(state="proposed")),
+            models.CheckConstraint(name="proposal_has_a_reason", condition=~Q(reason="")),
+            # Four eyes. An empty `decided_by` makes these unknown, which a check lets pass; the next one asks for it.
+            models.CheckConstraint(name="proposal_decider_did_not_propose", condition=~Q(decided_by=F("created_by"))),
+            models.CheckConstraint(name="proposal_decider_did_not_edit", condition=~Q(decided_by=F("edited_by"))),
+            models.CheckConstraint(name="proposal_approved_names_its_version", condition=Q(state="approved") ^ Q(version=None)),
+            models.CheckConstraint(
+                name="proposal_decision_is_whole",
+                condition=~Q(state__in=("approved", "rejected"))
+                | (Q(decided_by__isnull=False, decided_at__isnull=False) & ~Q(decision_reason="")),
+            ),
+            models.CheckConstraint(
+                name="proposal_of_a_person_names_them",
+                condition=Q(source="person", created_by__isnull=False) | Q(source="advisor", created_by=None),
+            ),
+            models.CheckConstraint(
+                name="proposal_of_the_advisor_has_evidence",
+                condition=Q(source="person") | Q(evidence__isnull=False, recommendation__isnull=False),
+            ),
+        )
+        triggers = (
+            never_truncated(),
+            pgtrigger.Protect(name="is_kept", operation=pgtrigger.Delete),
+            pgtrigger.Trigger(
+                name="is_decided_once",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Q(old__state__in=("approved", "rejected", "withdrawn", "superseded")),
+                func="RAISE EXCEPTION 'A proposal that was decided stays as it is.' USING ERRCODE = 'restrict_violation';",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Proposal {self.pk}: {self.rule}"
