@@ -84,15 +84,14 @@ def meter_batch(request: HttpRequest, body: BatchIn) -> HttpResponse:
         else:
             bodies.append((position, parsed))
 
-    def charge(caller: Caller) -> list[Result]:
+    def charge(caller: Caller, bodies: list[tuple[int, EventIn]]) -> None:
         events = [to_event(request, caller, item, item.idempotency_key or "") for _, item in bodies]
-        return charging.charge(events, now=timezone.now())
+        for (position, _), result in zip(bodies, charging.charge_batch(events, now=timezone.now()), strict=True):
+            results[position] = result
 
-    charged = charge(caller_of(request))
-    if charging.STALE_KEY in charged:
-        charged = charge(_authenticate_again(request))
-    for (position, _), result in zip(bodies, charged, strict=True):
-        results[position] = result
+    charge(caller_of(request), bodies)
+    if stale := [(position, item) for position, item in bodies if results[position] is charging.STALE_KEY]:
+        charge(_authenticate_again(request), stale)
     for code, count in Counter(_outcome(result) for result in results).items():
         EVENTS.labels(code).inc(count)
     return respond({"results": [_result(result, request_id) for result in results if result is not None]})

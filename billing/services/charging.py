@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from zlib import crc32
 
 import psycopg
 from django.db import connection
@@ -34,7 +35,7 @@ from billing.models import IdempotencyKey
 from billing.services import replay
 from billing.services.locked_read import MAX_LATE, Boarding, State, read, read_locked
 from billing.services.rows import Rows, entry_row, record_row, write
-from config.base.database import retrying
+from config.base.database import retrying, sync
 from config.base.exact import MAX_CREDITS, ZERO
 from pricing.cost import Cost, cost
 from pricing.price import Price, Rated
@@ -43,6 +44,7 @@ from pricing.rating import rate
 
 # Larger flushes gain nothing more and hold their wallet locks longer.
 MAX_EVENTS = 1_000
+PART_EVENTS = 250
 
 
 class KeyTaken(Exception):
@@ -67,6 +69,30 @@ def charge(events: Sequence[Event], *, now: datetime, boarding: Boarding | None 
     return retrying(lambda: _flush(aboard, now, boarding), also=(KeyTaken,)) if aboard else []
 
 
+def charge_batch(events: Sequence[Event], *, now: datetime) -> list[Result]:
+    """Charge as `charge` does, in parts of about 250 events, each with customers of its own.
+
+    Two batches with wallets in common so take turns part by part, one on each core, and not whole.
+    Raises OperationalError when the database is away: what was recorded by then is found again by its key.
+    """
+    parts = _parts(events)
+    results = {
+        position: result for part in parts for position, result in zip(part, charge([events[i] for i in part], now=now), strict=True)
+    }
+    return [results[position] for position in range(len(events))]
+
+
+def _parts(events: Sequence[Event]) -> list[list[int]]:
+    """Deal the positions of `events` into parts, the same ones in every process; one key and one customer stay together."""
+    count = -(-len(events) // PART_EVENTS)
+    parts: list[list[int]] = [[] for _ in range(count)]
+    by_key: dict[str, int] = {}
+    for position, event in enumerate(events):
+        part = by_key.setdefault(event.idempotency_key, crc32((event.customer or "").encode()) % count)
+        parts[part].append(position)
+    return [part for part in parts if part]
+
+
 def estimate(event: Event, *, now: datetime) -> Result:
     """Answer as `charge` would, and write nothing."""
     raw = _raw_connection()
@@ -83,6 +109,8 @@ def _flush(events: list[Event], now: datetime, boarding: Boarding | None) -> lis
         results = [flush.decide(event) for event in events]
         if flush.rows.keys:
             write(raw, flush.rows, now)
+            if connection.in_atomic_block:
+                sync(raw, pipeline)  # so that an error shows here, where only our part of the transaction is undone
         return results
 
 
@@ -92,7 +120,7 @@ def _commit_at_once(raw: "psycopg.Connection[Any]") -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if not raw.closed:
+        if not (raw.closed or connection.in_atomic_block):
             raw.rollback()
         if isinstance(error, psycopg.errors.UniqueViolation) and error.diag.table_name == IdempotencyKey._meta.db_table:
             raise KeyTaken from error
