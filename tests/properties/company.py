@@ -6,7 +6,6 @@ from decimal import Decimal
 
 from billing.events import Charged, Event
 from billing.models import Hold, Wallet
-from billing.services.ledger import Posted
 from tests.billing.factories import NOW
 from tests.properties.paper import No, PaperHold, PaperLot, PaperWallet, Part, half_up
 
@@ -63,7 +62,6 @@ class Company:
     events: list[tuple[Event, Charged]] = field(default_factory=list)
     bills: list[Bill] = field(default_factory=list)
     holds: list[tuple[Hold, PaperHold, Person]] = field(default_factory=list)
-    moved: list[Posted] = field(default_factory=list)
     now: datetime = NOW
 
     def join(self, name: str, wallet: Wallet, plan: str) -> Person:

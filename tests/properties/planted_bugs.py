@@ -1,7 +1,7 @@
-"""Bugs planted on purpose, one at a time, into the code that runs: the machine must notice every one of them.
+"""Bugs planted on purpose, one at a time, into the code that runs: each is noticed by the steps that lead to it.
 
 Each bug is a function that patches production code. Some never reach the books on paper, because the database refuses
-what they try to write; `refused_by_database` says of which that was seen, and it is as good.
+what they try to write; that is as good, and `refused_by_database` says of which.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,14 @@ import pytest
 from billing import allocation, metering
 from billing.allocation import Movement, OpenLot
 from billing.errors import InsufficientCredits
-from billing.events import Event, Overage
+from billing.events import Event
 from billing.models import EntryKind, Lot
 from billing.queries import wallets
 from billing.services import charging, customers, holds, ledger, locked_read, refunds, replay
 from config.base.exact import ZERO, round_money
 from pricing.price_book import PriceBook
-from tests.properties.machine import Machine
+from tests.properties import scripts
+from tests.properties.scripts import Script
 
 Patch = pytest.MonkeyPatch
 
@@ -32,9 +33,8 @@ class Bug:
 
     name: str
     plant: Callable[[Patch], None]
+    script: Script  # the steps that lead to it
     refused_by_database: bool = False
-    # Steps of the machine that lead to it, where chance alone would take too long.
-    script: Callable[[Machine], None] | None = None
 
 
 def _burn_key(lot: OpenLot, flips: tuple[int, ...]) -> tuple[Any, ...]:
@@ -215,82 +215,6 @@ def overdue_holds_stay(patch: Patch) -> None:
     patch.setattr(locked_read, "_give_back_expired_holds", lambda *arguments, **options: None)
 
 
-def charge_after_a_hold_has_ended(machine: Machine) -> None:
-    machine.found(plans=("", ""), limit=0)
-    machine.place_a_hold_and_forget_it(name="ann", credits=Decimal(4))
-    machine.the_books_agree()
-    machine.charge(batch=[reply("1")])
-    machine.the_books_agree()
-
-
-def sweep_a_lot_that_is_held(machine: Machine) -> None:
-    machine.found(plans=("", ""), limit=0)
-    machine.grant(name="ann", credits=Decimal(4), lasts=60, priority=50)
-    machine.place_hold(name="ann", credits=Decimal(7), lasts=900, again=False)
-    machine.wait(passed=61)
-    machine.sweep_lots(name="ann")
-    machine.the_books_agree()
-
-
-def take_back_while_held(machine: Machine) -> None:
-    machine.found(plans=("", ""), limit=0)
-    machine.place_hold(name="ann", credits=Decimal(7), lasts=900, again=False)
-    machine.adjust(name="ann", credits=Decimal(4), sign=-1)
-    machine.the_books_agree()
-
-
-def refund_into_an_emptied_lot(machine: Machine) -> None:
-    machine.found(plans=("", ""), limit=0)
-    machine.charge(batch=[reply("2.5")])
-    machine.refund(position=0, credits=None, again=True)
-    machine.the_books_agree()
-
-
-def refund_twice(machine: Machine) -> None:
-    machine.found(plans=("", ""), limit=0)
-    machine.charge(batch=[reply("2")])
-    for _ in range(2):
-        machine.refund(position=0, credits=None, again=False)
-    machine.the_books_agree()
-
-
-def extend_for_less_than_is_left(machine: Machine) -> None:
-    machine.found(plans=("", ""), limit=0)
-    machine.place_hold(name="ann", credits=Decimal(4), lasts=900, again=False)
-    machine.extend(position=0, lasts=30)
-    machine.the_books_agree()
-
-
-def charge_at_the_moment_of_expiry(machine: Machine) -> None:
-    machine.found(plans=("", ""), limit=0)
-    machine.grant(name="ann", credits=Decimal(4), lasts=60, priority=50)
-    machine.wait_until_something_ends(position=0, early=0)
-    machine.charge(batch=[reply("1")])
-    machine.the_books_agree()
-
-
-def refund_a_part_of_two_lots(machine: Machine) -> None:
-    machine.found(plans=("", ""), limit=0)
-    machine.grant(name="ann", credits=Decimal(1), lasts=None, priority=50)
-    machine.charge(batch=[reply("1")])
-    machine.refund(position=0, credits=Decimal(1), again=False)
-    machine.the_books_agree()
-
-
-def refund_a_settled_debt(machine: Machine) -> None:
-    machine.found(plans=("", ""), limit=50)
-    machine.charge(batch=[reply("5")])
-    machine.deposit(name="ann", credits=Decimal(30), amount=Decimal("0.30"), lasts=None, priority=50, is_gift=False, again=False)
-    machine.refund(position=0, credits=None, again=False)
-    machine.the_books_agree()
-
-
-def reply(quantity: str) -> dict[str, Any]:
-    """Draft one reply of Ann's for a batch."""
-    about = {"how": "new", "position": 0, "customer": "ann", "event": "chat.reply", "age": None, "overage": Overage.REFUSE}
-    return about | {"quantity": Decimal(quantity)}
-
-
 def an_extension_shortens(patch: Patch) -> None:
     patch.setattr(holds, "max", lambda _, wanted: wanted, raising=False)
 
@@ -350,33 +274,48 @@ def an_answer_misses_an_emptied_lot(patch: Patch) -> None:
 
 
 BUGS = (
-    Bug("newest lot first", newest_lot_first),
-    Bug("priority reversed", priority_reversed),
-    Bug("paid before promotional", paid_before_promotional),
-    Bug("expired lots are burnt", expired_lots_are_burnt),
-    Bug("lots expire a moment late", lots_expire_a_moment_late, script=charge_at_the_moment_of_expiry),
-    Bug("values have two places", values_have_two_places),
-    Bug("the last credit leaves value behind", the_last_credit_leaves_value_behind, refused_by_database=True),
-    Bug("a refund starts with the first lot", a_refund_starts_with_the_first_lot, script=refund_a_part_of_two_lots),
-    Bug("a refund goes to the newest lot", a_refund_goes_to_the_newest_lot, refused_by_database=True),
-    Bug("a refund forgets earlier ones", a_refund_forgets_earlier_ones, refused_by_database=True, script=refund_twice),
-    Bug("a settled debt is not unsettled", a_settled_debt_is_not_unsettled, refused_by_database=True, script=refund_a_settled_debt),
-    Bug("a deposit does not settle", a_deposit_does_not_settle),
-    Bug("the overdraft limit is ignored", the_overdraft_limit_is_ignored),
-    Bug("held credits are available", held_credits_are_available),
-    Bug("a frozen wallet pays", a_frozen_wallet_pays),
-    Bug("a key is charged twice in one batch", a_key_is_charged_twice_in_one_batch),
-    Bug("a key is forgotten", a_key_is_forgotten),
-    Bug("another body gets the old answer", another_body_gets_the_old_answer),
-    Bug("prices go by the time of arrival", prices_go_by_the_time_of_arrival, refused_by_database=True),
-    Bug("the plan is ignored", the_plan_is_ignored),
-    Bug("a capture keeps the rest held", a_capture_keeps_the_rest_held),
-    Bug("an ended hold is captured", an_ended_hold_is_captured),
-    Bug("overdue holds stay", overdue_holds_stay, script=charge_after_a_hold_has_ended),
-    Bug("an extension shortens", an_extension_shortens, script=extend_for_less_than_is_left),
-    Bug("expiry takes held credits", expiry_takes_held_credits, script=sweep_a_lot_that_is_held),
-    Bug("adjustments take what is held", adjustments_take_what_is_held, script=take_back_while_held),
-    Bug("an answer misses an emptied lot", an_answer_misses_an_emptied_lot, script=refund_into_an_emptied_lot),
-    Bug("a limit is set on paper only", a_limit_is_set_on_paper_only),
-    Bug("lots forget their priority", lots_forget_their_priority),
+    Bug("newest lot first", newest_lot_first, scripts.pay_beside_a_newer_lot),
+    Bug("priority reversed", priority_reversed, scripts.pay_beside_a_lot_that_goes_first),
+    Bug("paid before promotional", paid_before_promotional, scripts.pay_beside_a_gift),
+    Bug("expired lots are burnt", expired_lots_are_burnt, scripts.pay_beside_an_expired_gift),
+    Bug("lots expire a moment late", lots_expire_a_moment_late, scripts.pay_at_the_moment_of_expiry),
+    Bug("values have two places", values_have_two_places, scripts.pay_a_millionth),
+    Bug(
+        "the last credit leaves value behind",
+        the_last_credit_leaves_value_behind,
+        scripts.empty_a_lot_whose_value_does_not_divide,
+        refused_by_database=True,
+    ),
+    Bug("a refund starts with the first lot", a_refund_starts_with_the_first_lot, scripts.refund_a_part_of_two_lots),
+    Bug("a refund goes to the newest lot", a_refund_goes_to_the_newest_lot, scripts.refund_beside_a_newer_lot, refused_by_database=True),
+    Bug("a refund forgets earlier ones", a_refund_forgets_earlier_ones, scripts.refund_twice, refused_by_database=True),
+    Bug("a settled debt is not unsettled", a_settled_debt_is_not_unsettled, scripts.refund_a_settled_debt, refused_by_database=True),
+    Bug("a deposit does not settle", a_deposit_does_not_settle, scripts.top_up_what_is_owed),
+    Bug("the overdraft limit is ignored", the_overdraft_limit_is_ignored, scripts.pay_more_than_may_be_owed, refused_by_database=True),
+    Bug("held credits are available", held_credits_are_available, scripts.pay_beside_a_hold),
+    Bug("a frozen wallet pays", a_frozen_wallet_pays, scripts.pay_from_a_frozen_wallet),
+    Bug(
+        "a key is charged twice in one batch",
+        a_key_is_charged_twice_in_one_batch,
+        scripts.report_twice_in_one_batch,
+        refused_by_database=True,
+    ),
+    Bug("a key is forgotten", a_key_is_forgotten, scripts.report_again, refused_by_database=True),
+    Bug("another body gets the old answer", another_body_gets_the_old_answer, scripts.report_another_body),
+    Bug(
+        "prices go by the time of arrival",
+        prices_go_by_the_time_of_arrival,
+        scripts.report_late_what_had_another_price,
+        refused_by_database=True,
+    ),
+    Bug("the plan is ignored", the_plan_is_ignored, scripts.pay_the_price_of_a_plan),
+    Bug("a capture keeps the rest held", a_capture_keeps_the_rest_held, scripts.capture_less_than_is_held),
+    Bug("an ended hold is captured", an_ended_hold_is_captured, scripts.capture_a_hold_that_has_ended, refused_by_database=True),
+    Bug("overdue holds stay", overdue_holds_stay, scripts.pay_after_a_hold_has_ended),
+    Bug("an extension shortens", an_extension_shortens, scripts.extend_for_less_than_is_left),
+    Bug("expiry takes held credits", expiry_takes_held_credits, scripts.sweep_a_lot_that_is_held),
+    Bug("adjustments take what is held", adjustments_take_what_is_held, scripts.take_back_what_is_held),
+    Bug("an answer misses an emptied lot", an_answer_misses_an_emptied_lot, scripts.refund_into_an_emptied_lot),
+    Bug("a limit is set on paper only", a_limit_is_set_on_paper_only, scripts.pay_what_may_be_owed),
+    Bug("lots forget their priority", lots_forget_their_priority, scripts.pay_beside_a_lot_that_goes_first),
 )

@@ -1,13 +1,10 @@
 """Every command in any order: the database and the wallets on paper agree, entry by entry, after each step."""
 
-from collections.abc import Callable
-
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.properties.machine import Machine
-from tests.properties.planted_bugs import BUGS, Bug
 
 pytestmark = pytest.mark.django_db
 
@@ -26,21 +23,6 @@ PROFILE = settings(
 
 def test_the_company_and_its_books_on_paper_agree() -> None:
     run_state_machine_as_test(Machine, settings=PROFILE)
-
-
-def follow(script: Callable[[Machine], None]) -> None:
-    """Let the machine go through steps that were chosen by hand."""
-    machine = Machine()
-    try:
-        script(machine)
-    finally:
-        machine.teardown()
-
-
-@pytest.mark.parametrize("bug", [bug for bug in BUGS if bug.script], ids=lambda bug: bug.name)
-def test_a_script_goes_through_where_no_bug_is_planted(bug: Bug) -> None:
-    assert bug.script is not None
-    follow(bug.script)
 
 
 @pytest.mark.slow
