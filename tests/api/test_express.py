@@ -65,3 +65,17 @@ def test_a_retry_may_take_the_other_road(api: Api, monkeypatch: pytest.MonkeyPat
     again = send(api, BODIES["charged"], road=client.long_road, key="once", monkeypatch=monkeypatch)
     assert (first.status, again.status) == (201, 200)
     assert {**again.json(), "replayed": False} == first.json()
+
+
+@pytest.mark.parametrize("name", ["charged", "internal"])
+@pytest.mark.parametrize(("retried", "status"), [({}, 200), ({"quantity": "2"}, 422)], ids=["same body", "another body"])
+def test_both_roads_answer_a_retry_alike(
+    name: str, retried: dict[str, str], status: int, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roads = (client.application, client.long_road)
+    send(api, BODIES[name], road=client.application, key="twice", monkeypatch=monkeypatch)
+    answers = [send(api, BODIES[name] | retried, road=road, key="twice", monkeypatch=monkeypatch) for road in roads]
+    assert told(answers[0]) == told(answers[1])
+    assert answers[0].status == status
+    if status == 200:  # with another body each call is refused under its own request id
+        assert answers[0].body == answers[1].body
