@@ -35,9 +35,7 @@ def _parse_decimal(places: int, digits: int = 14) -> Any:
     def parse(value: Any) -> Decimal:
         if isinstance(value, Decimal):
             return value
-        if not isinstance(value, str):
-            raise ValueError('must be a decimal number in a string, such as "1.5"')  # noqa: TRY004 - pydantic tells ValueErrors to the caller
-        return read(value)
+        return read(value if isinstance(value, str) else "")
 
     return BeforeValidator(parse)
 
