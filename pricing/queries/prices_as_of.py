@@ -1,7 +1,8 @@
 """Every price rule with the version that was in force at a moment: "what did we charge in April?".
 
 A rule without a price then is a row as well, and says what its versions did instead: events fell to a wider rule or were
-refused, and finance must see that rather than miss it. Three statements answer, however many rules there are.
+refused, and finance must see that rather than miss it. Two statements answer, however many rules there are; a second
+moment takes one more.
 """
 
 from dataclasses import dataclass
