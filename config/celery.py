@@ -34,5 +34,6 @@ app.conf.beat_schedule = {
     "Expire credits": {"task": "billing.tasks.expire_lots", "schedule": 60.0},
     "Seal the ledger": {"task": "billing.tasks.seal_ledger", "schedule": crontab(minute="7,37")},
     "Check the ledger": {"task": "billing.tasks.check_ledger", "schedule": crontab(minute="20")},
+    "Send notices": {"task": "pricing.tasks.send_notices", "schedule": 20.0},
     "Make partitions": {"task": "billing.tasks.make_partitions", "schedule": crontab(hour="3", minute="11")},
 }

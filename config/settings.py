@@ -12,6 +12,9 @@ What operators decide (name, currency, time zone, credit value, limits, retentio
 | `VAR_DIR` | where embedded servers keep their data | `var/` beside `manage.py` |
 | `METRICS_TOKEN` | bearer token of `/metrics` | `/metrics` answers this machine only |
 | `TRUSTED_PROXIES` | how many proxies in front set `X-Forwarded-For` | 0 |
+| `EMAIL_URL` | the mail server, `smtp://user:password@host:587`; `config.mail` | no e-mail is sent |
+| `EMAIL_FROM` | who e-mails are from | `Meterdesk <meterdesk@localhost>` |
+| `SITE_URL` | where people open the admin, for links in e-mails | e-mails carry no link |
 | `HTTPS` | `1` when users reach the site over HTTPS: secure cookies, HSTS, redirect | off |
 """
 
@@ -22,7 +25,7 @@ from typing import Any
 import dj_database_url
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 
-from config import embedded
+from config import embedded, mail
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var")
@@ -179,6 +182,11 @@ CONTENT_SECURITY_POLICY = {
         "form-action": [SELF],
     }
 }
+
+EMAIL_URL = os.environ.get("EMAIL_URL", "")
+vars().update(mail.settings_of(EMAIL_URL))
+DEFAULT_FROM_EMAIL = os.environ.get("EMAIL_FROM") or "Meterdesk <meterdesk@localhost>"
+SITE_URL = os.environ.get("SITE_URL", "").rstrip("/")
 
 SIMPLE_HISTORY_HISTORY_CHANGE_REASON_USE_TEXT_FIELD = True
 IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True

@@ -4,6 +4,8 @@ from pricing.models.event_type import EventType
 from pricing.models.price_rule import PriceRule, Segment
 from pricing.models.price_version import PriceVersion
 from pricing.models.proposal import OPEN, Proposal, ProposalSource, ProposalState
+from pricing.models.proposal_edit import ProposalEdit
+from pricing.models.proposal_notice import NoticeKind, NoticeOutcome, ProposalNotice
 from pricing.models.provider_model import ProviderModel
 from pricing.models.provider_rate import ProviderRate, RateSeries
 from pricing.models.workspace import Workspace
@@ -11,9 +13,13 @@ from pricing.models.workspace import Workspace
 __all__ = [
     "OPEN",
     "EventType",
+    "NoticeKind",
+    "NoticeOutcome",
     "PriceRule",
     "PriceVersion",
     "Proposal",
+    "ProposalEdit",
+    "ProposalNotice",
     "ProposalSource",
     "ProposalState",
     "ProviderModel",

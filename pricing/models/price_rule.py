@@ -9,7 +9,9 @@ from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
 from config.base.models import raises_generation
+from pricing.definition import Definition
 from pricing.models.event_type import EventType
+from pricing.price import Price
 
 
 class Segment(models.TextChoices):
@@ -48,6 +50,22 @@ class PriceRule(models.Model):
 
     def __str__(self) -> str:
         return rule_name(self.event_type.name, self.segment, self.segment_key)
+
+    def price(self, definition: Definition, *, version_id: int = 0, number: int = 0) -> Price:
+        """Return `definition` as rating needs it, as this rule's price; reads `event_type`. Without a number it is no version yet."""
+        return Price(
+            rule_id=self.pk,
+            version_id=version_id,
+            rule=str(self),
+            version=number,
+            event=self.event_type.name,
+            credits_per_event=definition.credits_per_event,
+            components=tuple(definition.components),
+            tiers=tuple(definition.tiers),
+            minimum=definition.minimum,
+            rounding_step=definition.rounding_step,
+            rounding_mode=definition.rounding_mode,
+        )
 
 
 def rule_name(event: str, segment: str, segment_key: str) -> str:

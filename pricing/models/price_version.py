@@ -14,7 +14,7 @@ from config.base.exact import CREDIT_DIGITS, CREDIT_PLACES, CREDIT_STEP, Roundin
 from config.base.models import never_truncated, raises_generation
 from pricing.definition import Definition
 from pricing.models.immutable import ends_after_start, immutable, no_overlap
-from pricing.models.price_rule import PriceRule, rule_name
+from pricing.models.price_rule import PriceRule
 from pricing.price import Component, Price, Tier
 
 _ROUNDING_CHOICES = [
@@ -93,17 +93,4 @@ class PriceVersion(models.Model):
 
     def as_price(self) -> Price:
         """Return the version as rating needs it; reads `rule` and its `event_type`."""
-        event = self.rule.event_type.name
-        return Price(
-            rule_id=self.rule_id,
-            version_id=self.pk,
-            rule=rule_name(event, self.rule.segment, self.rule.segment_key),
-            version=self.number,
-            event=event,
-            credits_per_event=self.credits_per_event,
-            components=tuple(map(Component.from_json, self.components)),
-            tiers=tuple(map(Tier.from_json, self.tiers)),
-            minimum=self.minimum,
-            rounding_step=self.rounding_step,
-            rounding_mode=Rounding(self.rounding_mode),
-        )
+        return self.rule.price(self.definition(), version_id=self.pk, number=self.number)

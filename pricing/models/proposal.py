@@ -12,8 +12,10 @@ from django.db import models
 from django.db.models import F, Q
 
 from config.base.models import never_truncated
+from pricing.definition import Definition
 from pricing.models.price_rule import PriceRule
 from pricing.models.price_version import PriceVersion
+from pricing.price import Price
 
 
 class ProposalSource(models.TextChoices):
@@ -35,6 +37,58 @@ class ProposalState(models.TextChoices):
 
 
 OPEN: Final = (ProposalState.DRAFT, ProposalState.PROPOSED)
+
+# What a proposal stands on: the columns that never change.
+_GROUNDS: Final = (
+    *("rule_id", "base_version_id", "undoes_id", "source", "evidence", "evidence_hash", "policy", "recommendation"),
+    *("created_by_id", "created_at"),
+)
+_KEEPS_TO_ITS_ROAD: Final = f"""
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.state NOT IN ('draft', 'proposed') THEN
+            RAISE EXCEPTION 'A proposal begins as a draft or as proposed.' USING ERRCODE = 'restrict_violation';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF ROW({", ".join(f"NEW.{name}" for name in _GROUNDS)}) IS DISTINCT FROM ROW({", ".join(f"OLD.{name}" for name in _GROUNDS)}) THEN
+        RAISE EXCEPTION 'What a proposal stands on never changes: propose anew.' USING ERRCODE = 'restrict_violation';
+    END IF;
+    IF (OLD.state, NEW.state) NOT IN (
+        ('draft', 'draft'), ('draft', 'proposed'), ('draft', 'withdrawn'), ('proposed', 'proposed'),
+        ('proposed', 'approved'), ('proposed', 'rejected'), ('proposed', 'withdrawn'), ('proposed', 'superseded')
+    ) THEN
+        RAISE EXCEPTION 'A proposal goes from draft to proposed to a decision, never back.' USING ERRCODE = 'restrict_violation';
+    END IF;
+    IF OLD.state = 'proposed' AND NEW.definition <> OLD.definition AND NOT EXISTS (
+        SELECT FROM pricing_proposaledit AS edit
+        WHERE edit.proposal_id = NEW.id AND edit.edited_by_id = NEW.edited_by_id AND edit.definition = NEW.definition
+    ) THEN
+        RAISE EXCEPTION 'A proposed price changes only by an edit that is kept.' USING ERRCODE = 'restrict_violation';
+    END IF;
+    IF NEW.backtest IS DISTINCT FROM (CASE WHEN NEW.definition = OLD.definition THEN coalesce(OLD.backtest, NEW.backtest) END) THEN
+        RAISE EXCEPTION 'A backtest is made once, and goes with the price that it is of.' USING ERRCODE = 'restrict_violation';
+    END IF;
+    IF NEW.state IN ('approved', 'rejected') AND EXISTS (
+        SELECT FROM pricing_proposaledit AS edit WHERE edit.proposal_id = NEW.id AND edit.edited_by_id = NEW.decided_by_id
+    ) THEN
+        RAISE EXCEPTION 'Whoever edited a proposal cannot decide on it.' USING ERRCODE = 'restrict_violation';
+    END IF;
+    IF NEW.state = 'approved' AND NOT EXISTS (
+        SELECT FROM pricing_priceversion AS made LEFT JOIN pricing_priceversion AS base ON base.id = NEW.base_version_id
+        WHERE made.id = NEW.version_id AND made.rule_id = NEW.rule_id AND made.number = coalesce(base.number, 0) + 1
+            AND made.approved_by_id = NEW.decided_by_id
+            AND made.created_by_id IS NOT DISTINCT FROM coalesce(NEW.edited_by_id, NEW.created_by_id)
+            AND made.credits_per_event = (NEW.definition ->> 'credits_per_event')::numeric
+            AND made.components = NEW.definition -> 'components' AND made.tiers = NEW.definition -> 'tiers'
+            AND made.minimum = (NEW.definition ->> 'minimum')::numeric
+            AND made.rounding_step = (NEW.definition ->> 'rounding_step')::numeric
+            AND made.rounding_mode = NEW.definition ->> 'rounding_mode'
+    ) THEN
+        RAISE EXCEPTION 'The version of an approved proposal follows its base, and is the price and by the people of the proposal.'
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NEW;
+"""
 
 
 class Proposal(models.Model):
@@ -89,6 +143,11 @@ class Proposal(models.Model):
                 name="proposal_of_the_advisor_has_evidence",
                 condition=Q(source="person") | Q(evidence__isnull=False, recommendation__isnull=False),
             ),
+            models.CheckConstraint(
+                name="proposal_edited_is_whole",
+                condition=Q(edited_by=None, edited_at=None, original__isnull=True)
+                | Q(edited_by__isnull=False, edited_at__isnull=False, original__isnull=False),
+            ),
         )
         triggers = (
             never_truncated(),
@@ -100,7 +159,21 @@ class Proposal(models.Model):
                 condition=pgtrigger.Q(old__state__in=("approved", "rejected", "withdrawn", "superseded")),
                 func="RAISE EXCEPTION 'A proposal that was decided stays as it is.' USING ERRCODE = 'restrict_violation';",
             ),
+            pgtrigger.Trigger(
+                name="keeps_to_its_road",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.Update,
+                func=_KEEPS_TO_ITS_ROAD,
+            ),
         )
 
     def __str__(self) -> str:
         return f"Proposal {self.pk}: {self.rule}"
+
+    def as_definition(self) -> Definition:
+        """Return the price as it stands proposed now."""
+        return Definition.from_json(self.definition)
+
+    def as_price(self) -> Price:
+        """Return it as rating needs it; reads `rule` and its `event_type`."""
+        return self.rule.price(self.as_definition())

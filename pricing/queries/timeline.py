@@ -43,6 +43,11 @@ def of_rule(rule: PriceRule, *, now: datetime) -> tuple[Stop, ...]:
     return tuple(stop(version, now=now) for version in versions)
 
 
+def latest(rule: PriceRule) -> PriceVersion | None:
+    """Return the version with the highest number: the one in force, or the last that is scheduled."""
+    return rule.versions.select_related("rule__event_type").order_by("-number").first()
+
+
 def stop(version: PriceVersion, *, now: datetime) -> Stop:
     """Return one version as it stands at `now`."""
     return Stop(

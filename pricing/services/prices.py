@@ -20,10 +20,12 @@ from pricing.definition import Definition
 from pricing.locks import take_prices_lock_sql
 from pricing.models import EventType, PriceRule, PriceVersion, Segment
 from pricing.price import Component, Tier
+from pricing.queries import timeline
 from pricing.services.refusals import InvalidPriceError, LaterVersionError, RuleEndedLaterError, StartsTooSoonError
 
 # Apps may report an event up to this far into the future, so a price may change no sooner.
 LEAD_TIME: Final = timedelta(seconds=60)
+CLOSEST: Final = timedelta(microseconds=1)  # two versions never start together
 
 M = TypeVar("M", EventType, PriceRule)
 
@@ -76,9 +78,9 @@ def publish_version(
         RuleEndedLaterError: the version before ends after the new one would start.
     """
     definition = Definition(credits_per_event, components, tiers, minimum, rounding_step, rounding_mode)
-    _check(definition, reason)
+    check(definition, reason)
     earliest = now + LEAD_TIME + _wait_for_charges()
-    latest = PriceVersion.objects.filter(rule=rule).order_by("-effective_from").first()
+    latest = timeline.latest(rule)
     if latest is not None:
         _check_follows(latest, effective_from, earliest)
         if latest.effective_to is None:
@@ -100,6 +102,15 @@ def publish_version(
     )
 
 
+def earliest_start(rule: PriceRule, *, now: datetime) -> datetime:
+    """Return the first full minute at which a next version of `rule` could start, were it published at once."""
+    latest = timeline.latest(rule)
+    if latest is None:
+        return now
+    moments = (now + LEAD_TIME, latest.effective_from + CLOSEST, latest.effective_to or now)
+    return (max(moments) + timedelta(minutes=1, microseconds=-1)).replace(second=0, microsecond=0)
+
+
 def _wait_for_charges() -> timedelta:
     """Take the lock that charges share, and return how long that took: the caller's `now` is that much older."""
     began = time.monotonic()
@@ -108,7 +119,8 @@ def _wait_for_charges() -> timedelta:
     return timedelta(seconds=time.monotonic() - began)
 
 
-def _check(definition: Definition, reason: str) -> None:
+def check(definition: Definition, reason: str) -> None:
+    """Raise InvalidPriceError, with the fields, if `definition` could not be published or nobody says why it should be."""
     problems = definitions.check(definition)
     if not reason.strip():
         problems.append(("reason", "must say why the price is what it is"))

@@ -35,3 +35,63 @@ class RuleEndedLaterError(PriceRefusedError):
     """The version before ends later than the new one would start: start at its end."""
 
     code = "price_period_taken"
+
+
+class NeedsApprovalError(PriceRefusedError):
+    """A price in force changes only by a proposal that a second person approves: propose it instead."""
+
+    code = "price_needs_approval"
+
+
+class UnchangedPriceError(PriceRefusedError):
+    """The proposed price is the one that the rule has: change something, or leave it."""
+
+    code = "price_unchanged"
+
+
+class NothingToUndoError(PriceRefusedError):
+    """Only the latest version can be undone, and only if one was in force before it."""
+
+    code = "nothing_to_undo"
+
+
+class OpenProposalError(PriceRefusedError):
+    """Another proposal for this rule waits for a decision: decide or withdraw that one first."""
+
+    code = "proposal_open_exists"
+
+
+class StaleProposalError(PriceRefusedError):
+    """The rule has another version since: withdraw or reject the proposal, and propose anew."""
+
+    code = "stale_proposal"
+
+
+class ProposalDecidedError(PriceRefusedError):
+    """The proposal is not open any more: nothing can be done with it."""
+
+    code = "proposal_decided"
+
+
+class ProposalIsDraftError(PriceRefusedError):
+    """Nobody was asked to decide yet: its author submits it first."""
+
+    code = "proposal_is_draft"
+
+
+class FourEyesError(PriceRefusedError):
+    """Whoever proposed or edited a price cannot decide on it: another person has to."""
+
+    code = "four_eyes"
+
+
+class NotTheAuthorError(PriceRefusedError):
+    """Only its author may do this: ask them, or reject the proposal."""
+
+    code = "proposal_not_yours"
+
+
+class MissingStartError(PriceRefusedError):
+    """Neither the proposal nor whoever approves it says when it starts: give a date."""
+
+    code = "proposal_needs_start"
