@@ -35,9 +35,12 @@ def _edit(app: str, *models: str) -> frozenset[str]:
 _OWNERS = ("project", "team", "costcenter")
 _USAGE = ("usagerecord", "pipelinerun", "agentjob")
 _WALLETS = ("customer", "wallet", "lot", "hold", "ledgerentry")
-_PRICES = ("eventtype", "pricerule", "priceversion")
+_PRICES = ("eventtype", "pricerule", "priceversion", "proposal")
 _RATES = ("providermodel", "rateseries", "providerrate")
-_CHANGE_PRICES = _edit("pricing", "eventtype") | {"pricing.add_pricerule", "pricing.publish_price"}
+_CHANGE_PRICES = _edit("pricing", "eventtype") | {
+    *("pricing.add_pricerule", "pricing.publish_price"),
+    *("pricing.propose_price", "pricing.decide_proposal"),  # nobody both for one price: the services and the database see to it
+}
 _MOVE_MONEY = frozenset(
     {
         "billing.grant_credits",
@@ -63,7 +66,11 @@ _FINANCE = (
     | {"billing.run_ledger_check"}
 )
 _PRODUCT_MANAGER = (
-    _view("billing", *_OWNERS, *_WALLETS, *_USAGE) | _view("pricing", "workspace", *_PRICES, *_RATES) | _CHANGE_PRICES | _SEE_CONTACTS
+    _view("billing", *_OWNERS, *_WALLETS, *_USAGE)
+    | _view("pricing", "workspace", *_PRICES, *_RATES)
+    | _CHANGE_PRICES
+    | {"pricing.set_pricing_policy"}
+    | _SEE_CONTACTS
 )
 _ENGINEER = (
     _view("billing", "apikey", *_USAGE)

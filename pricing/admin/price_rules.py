@@ -1,9 +1,11 @@
-"""Price rules: whom a price is for, and the time line of what it was, is and will be. A new price is published here."""
+"""Price rules: whom a price is for, and the time line of what it was, is and will be.
 
-from typing import Any
+A rule's first price is published here; another one is proposed, unless the workspace asks for no approval.
+"""
+
+from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -11,16 +13,18 @@ from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action
 
-from config.base.admin import TrackedAdmin, moment
+from config.base.admin import TrackedAdmin, moment, places
 from pricing.admin.publish_form import PublishForm
-from pricing.models import PriceRule, PriceVersion
+from pricing.models import PriceRule, PriceVersion, Proposal
 from pricing.queries import timeline
 from pricing.queries.timeline import Phase
 from pricing.rating import explain
-from pricing.services import prices
-from pricing.services.refusals import InvalidPriceError, PriceRefusedError
+from pricing.services import proposals
+from pricing.services.refusals import InvalidPriceError, LaterVersionError, PriceRefusedError, RuleEndedLaterError, StartsTooSoonError
 
-PUBLISH = "pricing.publish_price"
+PUBLISH: Final = "pricing.publish_price"
+PROPOSE: Final = "pricing.propose_price"
+_DATE_REFUSALS: Final = (LaterVersionError, RuleEndedLaterError, StartsTooSoonError)
 
 
 @admin.register(PriceRule)
@@ -47,9 +51,9 @@ class PriceRuleAdmin(TrackedAdmin):
     def whom(self, rule: PriceRule) -> str:
         return f"{rule.get_segment_display()} {rule.segment_key}".strip()
 
-    @admin.display(description="in force")
+    @admin.display(description="active")
     def current_price(self, rule: PriceRule) -> str:
-        current = _of_phase(rule, Phase.CURRENT)
+        current = _of_phase(rule, Phase.ACTIVE)
         return explain(_price(rule, current[0])) if current else "no price: events are refused"
 
     @admin.display(description="scheduled")
@@ -66,69 +70,93 @@ class PriceRuleAdmin(TrackedAdmin):
     ) -> HttpResponse:
         rule = self.get_object(request, object_id)
         stops = timeline.of_rule(rule, now=timezone.now()) if rule and self.has_view_permission(request, rule) else ()
-        context = {"stops": stops, "may_publish": _may_publish(request), "rule": rule, **(extra_context or {})}
+        step = _step(request, rule) if rule else ""
+        context = {"stops": stops, "step": step, "rule": rule, **_may_open(request), **(extra_context or {})}
         response: HttpResponse = super().change_view(request, object_id, form_url, context)
         return response
 
     def response_add(self, request: HttpRequest, obj: PriceRule, post_url_continue: str | None = None) -> HttpResponse:
         """A rule without a version charges nothing, so its first version comes next."""
-        if "_addanother" not in request.POST and _may_publish(request):
+        if "_addanother" not in request.POST and _step(request, obj):
             return redirect("admin:pricing_pricerule_publish", obj.pk)
         response: HttpResponse = super().response_add(request, obj, post_url_continue)
         return response
 
-    @action(description="Publish new version", url_path="publish", permissions=[PUBLISH], icon="sell")
+    def has_next_price_permission(self, request: HttpRequest, object_id: int | str) -> bool:
+        rule = self.get_object(request, str(object_id))
+        return rule is None or bool(_step(request, rule))  # what is not there is not found, whoever asks
+
+    @action(description="New price", url_path="publish", permissions=["next_price"], icon="sell")
     def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show the form of the next version; on POST say what it charges, or publish it."""
+        """Show the form of the next price; on POST say what it charges, propose it or keep it as a draft, or publish it."""
         now = timezone.now()
         rule = get_object_or_404(PriceRule.objects.select_related("event_type"), pk=object_id)
-        latest = rule.versions.select_related("rule__event_type").order_by("-effective_from").first()
-        form = PublishForm(request.POST if request.method == "POST" else None, rule=rule, latest=latest, now=now)
+        is_proposal = proposals.needs_approval(rule)
+        typed = request.POST if request.method == "POST" else None
+        form = PublishForm(typed, rule=rule, latest=timeline.latest(rule), now=now, is_proposal=is_proposal)
         preview = ""
         if form.is_bound and form.is_valid():
             if "preview" in request.POST:
                 preview = form.sentence()
-            elif version := _publish(request, rule, form):
-                messages.success(request, f"{version} is published: {explain(version.as_price())}, from {moment(version.effective_from)}.")
+            elif done := _decide(request, rule, form, is_proposal=is_proposal):
+                messages.success(request, done)
                 return redirect("admin:pricing_pricerule_change", rule.pk)
         context = {
             **self.admin_site.each_context(request),
-            "title": f"New version of {rule}",
+            **_may_open(request),
+            "title": f"{_step(request, rule)}: {rule}",
             "opts": self.opts,
             "rule": rule,
             "form": form,
             "preview": preview,
+            "is_proposal": is_proposal,
             "stops": timeline.of_rule(rule, now=now)[:3],
         }
         return render(request, "admin/pricing/publish.html", context)
 
 
-def _publish(request: HttpRequest, rule: PriceRule, form: PublishForm) -> PriceVersion | None:
-    """Make the one domain call; a refusal goes to the field that can mend it."""
-    price, typed = form.definition(), form.cleaned_data
+def _decide(request: HttpRequest, rule: PriceRule, form: PublishForm, *, is_proposal: bool) -> str:
+    """Make the one domain call and say what was done; a refusal goes to the field that can mend it."""
+    typed = form.cleaned_data
+    price: dict[str, Any] = {
+        "rule": rule,
+        "definition": form.definition(),
+        "effective_from": typed["effective_from"],
+        "reason": typed["reason"],
+        "actor": request.user,
+        "now": timezone.now(),
+    }
     try:
-        return prices.publish_version(
-            rule=rule,
-            credits_per_event=price.credits_per_event,
-            components=price.components,
-            tiers=price.tiers,
-            minimum=price.minimum,
-            rounding_step=price.rounding_step,
-            rounding_mode=price.rounding_mode,
-            effective_from=typed["effective_from"],
-            reason=typed["reason"],
-            actor=request.user if isinstance(request.user, User) else None,
-            now=timezone.now(),
-        )
+        if not is_proposal:
+            return _told(proposals.publish_directly(**price))
+        if "draft" in request.POST:
+            return f"{proposals.save_draft(**price)} is kept as a draft: {form.sentence()}. Nobody is asked yet."
+        return _told(proposals.propose(**price))
     except InvalidPriceError as refusal:
         form.show(refusal.problems)
-    except PriceRefusedError as refusal:
+    except _DATE_REFUSALS as refusal:
         form.add_error("effective_from", str(refusal))
-    return None
+    except PriceRefusedError as refusal:
+        form.add_error(None, str(refusal))
+    return ""
 
 
-def _may_publish(request: HttpRequest) -> bool:
-    return isinstance(request.user, User) and request.user.has_perm(PUBLISH)
+def _told(done: PriceVersion | Proposal) -> str:
+    sentence = explain(done.as_price())
+    if isinstance(done, Proposal):
+        return f"{done} waits for a decision: {sentence}. Nothing changes until another person approves it."
+    return f"{done} is published: {sentence}, from {moment(done.effective_from)}."
+
+
+def _step(request: HttpRequest, rule: PriceRule) -> str:
+    """Name what this person may do about the rule's next price; empty for nothing."""
+    if proposals.needs_approval(rule):
+        return "Propose a price" if request.user.has_perm(PROPOSE) else ""
+    return "Publish a price" if request.user.has_perm(PUBLISH) else ""
+
+
+def _may_open(request: HttpRequest) -> dict[str, bool]:
+    return {"may_open_proposals": places.may_list(request, "pricing.proposal")}
 
 
 def _of_phase(rule: PriceRule, wanted: Phase) -> list[PriceVersion]:

@@ -17,7 +17,7 @@ from pricing.models import PriceVersion
 from pricing.queries.timeline import Phase, phase
 from pricing.rating import UNIT_WORDS, explain
 
-PHASE_WORDS = {Phase.SCHEDULED: "Scheduled", Phase.CURRENT: "In force", Phase.PAST: "Ended"}
+PHASE_COLOURS = {Phase.SCHEDULED: "info", Phase.ACTIVE: "success", Phase.RETIRED: "default"}
 
 
 @admin.register(PriceVersion)
@@ -52,9 +52,9 @@ class PriceVersionAdmin(ReadOnlyAdmin):
     def of_rule(self, version: PriceVersion) -> str:
         return link(version.rule, "pricing_pricerule_change", version.rule_id)
 
-    @display(description="state", label={"In force": "success", "Scheduled": "info", "Ended": "default"})
+    @display(description="state", label={phase.capitalize(): colour for phase, colour in PHASE_COLOURS.items()})
     def state(self, version: PriceVersion) -> str:
-        return PHASE_WORDS[phase(version, now=timezone.now())]
+        return phase(version, now=timezone.now()).capitalize()
 
     @admin.display(description="what it charges")
     def sentence(self, version: PriceVersion) -> str:

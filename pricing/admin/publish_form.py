@@ -1,4 +1,4 @@
-"""The form of a new price version: figures, rows for components and tiers, when it starts and why.
+"""The form of a new price, published or proposed: figures, rows for components and tiers, when it starts and why.
 
 The form reads what was typed; whether that is a price is for `pricing.definition` and `pricing.services.prices` to say.
 What they refuse is put at the field where it can be mended, and nothing typed is lost.
@@ -16,7 +16,7 @@ from config.base.exact import CREDIT_STEP, ZERO, Rounding
 from pricing.admin.fields import PlainDecimal
 from pricing.definition import PER_CHOICES, UNITS, Definition, Problem, check
 from pricing.models import PriceRule, PriceVersion
-from pricing.price import Component, Price, Tier
+from pricing.price import Component, Tier
 from pricing.rating import UNIT_WORDS, explain
 
 SPARE_ROWS: Final = 6
@@ -110,7 +110,7 @@ class PublishForm(forms.Form):
     )
     reason = forms.CharField(max_length=2000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), help_text="Why. It is kept for good.")
 
-    def __init__(self, data: Any = None, *, rule: PriceRule, latest: PriceVersion | None, now: datetime) -> None:
+    def __init__(self, data: Any = None, *, rule: PriceRule, latest: PriceVersion | None, now: datetime, is_proposal: bool = False) -> None:
         self.rule = rule
         super().__init__(data, initial=_initial(latest, now))
         rows = latest.as_price() if latest else None
@@ -118,9 +118,15 @@ class PublishForm(forms.Form):
             data, prefix="components", initial=[_component_row(c) for c in rows.components] if rows else None
         )
         self.tiers: Any = _Tiers(data, prefix="tiers", initial=[_tier_row(t) for t in rows.tiers] if rows else None)
-        self.fields["effective_from"].help_text = f"In {timezone.get_current_timezone_name()} time, at least a minute ahead" + (
-            "." if latest else "; a rule's first version may start in the past."
-        )
+        zone = timezone.get_current_timezone_name()
+        start = self.fields["effective_from"]
+        if is_proposal:
+            start.required, self.initial["effective_from"] = False, None
+            start.help_text = f"In {zone} time. Empty: whoever approves it decides."
+        else:
+            start.help_text = f"In {zone} time, at least a minute ahead" + (
+                "." if latest else "; a rule's first version may start in the past."
+            )
 
     def is_valid(self) -> bool:
         """Say whether all that was typed is a price that could be published; puts each problem at its field."""
@@ -142,22 +148,7 @@ class PublishForm(forms.Form):
 
     def sentence(self) -> str:
         """Say in plain words what the typed price charges."""
-        price = self.definition()
-        return explain(
-            Price(
-                rule_id=self.rule.pk,
-                version_id=0,
-                rule=str(self.rule),
-                version=0,
-                event=self.rule.event_type.name,
-                credits_per_event=price.credits_per_event,
-                components=tuple(price.components),
-                tiers=tuple(price.tiers),
-                minimum=price.minimum,
-                rounding_step=price.rounding_step,
-                rounding_mode=price.rounding_mode,
-            )
-        )
+        return explain(self.rule.price(self.definition()))
 
     def show(self, problems: Iterable[Problem]) -> None:
         """Put each problem, named as `minimum` or `components.0.per`, at the field that it is about."""

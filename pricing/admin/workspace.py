@@ -1,8 +1,12 @@
-"""The workspace: one row, so its list is its page. Every change asks why and shows in the history."""
+"""The workspace: one row, so its list is its page. Every change asks why and shows in the history.
 
-from typing import Any
+Who may set the pricing policy and nothing else finds the other fields read-only, and a form cannot carry them.
+"""
+
+from typing import Any, Final
 
 from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
 from django.db import models
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
@@ -14,13 +18,22 @@ from pricing.admin.fields import PlainDecimal
 from pricing.models import Workspace
 from pricing.models.workspace import THE_WORKSPACE
 
+SET_POLICY: Final = "pricing.set_pricing_policy"
+# Not `prices_need_approval`: whoever prices does not decide whether a second person looks.
+_POLICY: Final = frozenset(
+    {
+        *("target_margin", "margin_tolerance", "advisor_max_step", "advisor_cooldown_days"),
+        *("advisor_window_days", "advisor_minimum_events", "advisor_max_unpriced"),
+    }
+)
+
 
 @admin.register(Workspace)
 class WorkspaceAdmin(TrackedAdmin):
     formfield_overrides = {
         models.DecimalField: {"form_class": PlainDecimal, "widget": UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"})}
     }
-    fieldsets = (
+    fieldsets: Any = (
         ("The company", {"fields": ("name", "currency", "time_zone")}),
         ("Credits", {"fields": ("credit_value", "target_margin")}),
         (
@@ -40,6 +53,17 @@ class WorkspaceAdmin(TrackedAdmin):
         if not self.has_view_or_change_permission(request):
             return super().changelist_view(request, extra_context)
         return redirect("admin:pricing_workspace_change", THE_WORKSPACE)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        shows_history = getattr(request, "shows_history", False)
+        return super().has_change_permission(request, obj) or (request.user.has_perm(SET_POLICY) and not shows_history)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        if super().has_change_permission(request, obj):
+            return fields
+        others = [name for name in flatten_fieldsets(self.fieldsets) if name not in _POLICY]
+        return list(dict.fromkeys([*fields, *others]))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -89,7 +89,7 @@ def _named(rule: str) -> Q:
 
 
 def _versions(at: datetime, event: str, rule: str) -> dict[int, Stop]:
-    versions = PriceVersion.objects.select_related("rule__event_type", "created_by", "approved_by").order_by()
+    versions = timeline.with_decisions(PriceVersion.objects.order_by())
     if event or rule:
         versions = versions.filter(rule__in=_rules(event, rule))
     return {version.rule_id: timeline.stop(version, now=at) for version in timeline.in_force(versions, at=at)}

@@ -22,6 +22,11 @@ def of_rule(rule: PriceRule) -> "QuerySet[Proposal]":
     return with_staleness().filter(rule=rule)
 
 
+def is_stale(proposal: Proposal) -> bool:
+    """Say whether a proposal of these queries is stale."""
+    return bool(getattr(proposal, "is_stale"))  # noqa: B009 - annotated by `with_staleness`
+
+
 def with_staleness() -> "QuerySet[Proposal]":
     """Return all proposals with their rule and people; each has `is_stale`: it is open and the rule has another version since."""
     latest = PriceVersion.objects.filter(rule=OuterRef("rule")).order_by("-number").values("pk")[:1]

@@ -82,7 +82,7 @@ def publish_version(
     earliest = now + LEAD_TIME + _wait_for_charges()
     latest = timeline.latest(rule)
     if latest is not None:
-        _check_follows(latest, effective_from, earliest)
+        check_follows(latest, effective_from, earliest)
         if latest.effective_to is None:
             PriceVersion.objects.filter(pk=latest.pk).update(effective_to=effective_from)
     return PriceVersion.objects.create(
@@ -128,7 +128,8 @@ def check(definition: Definition, reason: str) -> None:
         raise InvalidPriceError("; ".join(f"{field} {message}" for field, message in problems), tuple(problems))
 
 
-def _check_follows(latest: PriceVersion, effective_from: datetime, earliest: datetime) -> None:
+def check_follows(latest: PriceVersion, effective_from: datetime, earliest: datetime) -> None:
+    """Raise what `publish_version` lists if a version from `effective_from` on cannot follow `latest`."""
     if effective_from < earliest:
         raise StartsTooSoonError(
             f"{latest.rule} is in force and apps report events up to {LEAD_TIME.seconds} seconds ahead: "

@@ -58,6 +58,7 @@ def propose(
         InvalidPriceError: the price could not be published, or there is no reason.
         UnchangedPriceError: it is the price that the rule has.
         OpenProposalError: another person's proposal, or one of one's own, waits for a decision.
+        StartsTooSoonError, LaterVersionError, RuleEndedLaterError: it could not start then, were it approved at once.
     """
     made = _new(_lock(rule.pk), definition, reason, effective_from, actor, now)
     return _ask(made, now=now)
@@ -85,7 +86,7 @@ def submit(*, proposal: Proposal, actor: User, now: datetime) -> Proposal:
         ProposalDecidedError: it is no draft any more.
         NotTheAuthorError: it is somebody else's.
         StaleProposalError: the rule has another version since.
-        OpenProposalError: as `propose`.
+        OpenProposalError, StartsTooSoonError, LaterVersionError, RuleEndedLaterError: as `propose`.
     """
     row = _open(proposal)
     if row.state != ProposalState.DRAFT:
@@ -150,17 +151,19 @@ def edit(
 
     Raises:
         ProposalDecidedError, StaleProposalError: there is nothing left to edit.
-        InvalidPriceError, UnchangedPriceError: as `propose`.
+        InvalidPriceError, UnchangedPriceError, StartsTooSoonError, LaterVersionError, RuleEndedLaterError: as `propose`.
         NotTheAuthorError: the draft is somebody else's.
     """
     row = _open(proposal)
     _refuse_stale(row)
     prices.check(definition, reason)
     _refuse_unchanged(row.base_version, definition)
+    row.effective_from = effective_from
     if row.state == ProposalState.DRAFT:
         _only_its_author(row, actor, "change a draft")
         row.reason = reason
     else:
+        _check_start(row, now)
         ProposalEdit.objects.create(
             proposal=row, definition=definition.as_json(), effective_from=effective_from, reason=reason, edited_by=actor, edited_at=now
         )
@@ -168,7 +171,6 @@ def edit(
         row.edited_by, row.edited_at = actor, now
     if row.definition != definition.as_json():
         row.definition, row.backtest = definition.as_json(), None
-    row.effective_from = effective_from
     row.save()
     return row
 
@@ -363,11 +365,17 @@ def _new(rule: PriceRule, definition: Definition, reason: str, effective_from: d
 
 def _ask(row: Proposal, *, now: datetime) -> Proposal:
     """Let the proposal wait for a decision, and tell those who may decide."""
+    _check_start(row, now)
     _make_room(row, now)
     row.state = ProposalState.PROPOSED
     row.save()
     notices.of_proposal(row, now=now)
     return row
+
+
+def _check_start(row: Proposal, now: datetime) -> None:
+    if row.effective_from is not None and row.base_version is not None:
+        prices.check_follows(row.base_version, row.effective_from, now + prices.LEAD_TIME)
 
 
 def _make_room(row: Proposal, now: datetime) -> None:

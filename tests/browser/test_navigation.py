@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -8,7 +7,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from config.roles import Role
-from pricing.models import PriceVersion
+from pricing.models import PriceVersion, Proposal
 from tests import desk
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,29 +25,29 @@ def manager(a_page: Callable[[Role], Page]) -> Page:
 
 
 class TestProductManager:
-    def test_publishes_a_price_from_the_menu(self, manager: Page) -> None:
+    def test_proposes_a_price_from_the_menu(self, manager: Page) -> None:
         manager.get_by_role("link", name="Price rules").click()
         manager.get_by_role("link", name="chat.reply/default").click()
-        expect(manager.get_by_text("in force")).to_be_visible()
-        manager.get_by_role("link", name="Publish new version").first.click()
+        expect(manager.get_by_text("active", exact=True)).to_be_visible()
+        manager.get_by_role("link", name="Propose a price").click()
 
         manager.get_by_label("Credits per event").first.fill("6")
         manager.get_by_role("button", name="Add a component").click()
         manager.locator("[name=components-0-unit]").select_option("output")
         manager.locator("[name=components-0-credits]").fill("0.5")
-        manager.get_by_role("button", name="Publish").click()
-        expect(manager.get_by_text("Nothing was published")).to_be_visible()  # no reason yet
+        manager.get_by_role("button", name="Propose").click()
+        expect(manager.get_by_text("Nothing was proposed")).to_be_visible()  # no reason yet
         expect(manager.locator("[name=components-0-credits]")).to_have_value("0.5")
 
         manager.get_by_label("Reason").fill("Answers are longer now")
         manager.get_by_role("button", name="Say what it charges").click()
         expect(manager.get_by_role("status")).to_contain_text("6 credits per chat.reply, plus 0.5 per 1,000 output tokens")
-        manager.get_by_role("button", name="Publish").click()
-        expect(manager.get_by_text("scheduled", exact=True)).to_be_visible()
+        manager.get_by_role("button", name="Propose").click()
+        expect(manager.get_by_text("proposed", exact=True)).to_be_visible()
 
-        version = PriceVersion.objects.get(number=2)
-        assert (version.credits_per_event, version.reason) == (Decimal(6), "Answers are longer now")
-        assert version.effective_from > timezone.now() + timedelta(hours=20)
+        proposal = Proposal.objects.get()
+        assert (proposal.as_definition().credits_per_event, proposal.reason) == (Decimal(6), "Answers are longer now")
+        assert PriceVersion.objects.count() == 1
 
     def test_finds_a_customer_with_the_keyboard(self, manager: Page) -> None:
         manager.keyboard.press("Control+k")

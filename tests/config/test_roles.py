@@ -62,7 +62,7 @@ MAY_CHANGE = {
     "billing.team": {FINANCE, ENGINEER, ADMINISTRATOR},
     "billing.costcenter": {FINANCE, ENGINEER, ADMINISTRATOR},
     "pricing.eventtype": PRICERS,
-    "pricing.workspace": {FINANCE, ADMINISTRATOR},
+    "pricing.workspace": PRICERS,
     "auth.user": {ADMINISTRATOR},
     "auth.group": {ADMINISTRATOR},
     "django_celery_beat.periodictask": {ADMINISTRATOR},

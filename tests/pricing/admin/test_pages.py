@@ -10,7 +10,7 @@ from django.utils import timezone
 from config.roles import Role
 from pricing.models import EventType, PriceRule, PriceVersion, Workspace
 from pricing.queries import timeline
-from pricing.queries.timeline import Phase
+from pricing.queries.timeline import Phase, Stop
 from tests import people
 from tests.pricing.factories import (
     LAST_YEAR,
@@ -50,8 +50,8 @@ class TestTimeLine:
         return rule
 
     def test_tells_what_was_is_and_will_be(self, rule: PriceRule) -> None:
-        stops = timeline.of_rule(rule, now=timezone.now())
-        assert [(stop.number, stop.phase) for stop in stops] == [(3, Phase.SCHEDULED), (2, Phase.CURRENT), (1, Phase.PAST)]
+        stops = [stop for stop in timeline.of_rule(rule, now=timezone.now()) if isinstance(stop, Stop)]
+        assert [(stop.number, stop.phase) for stop in stops] == [(3, Phase.SCHEDULED), (2, Phase.ACTIVE), (1, Phase.RETIRED)]
         assert (stops[1].sentence, stops[1].reason, stops[1].created_by, stops[1].approved_by) == (
             "5 credits per chat.reply",
             "Costs rose",
@@ -61,15 +61,16 @@ class TestTimeLine:
 
     def test_periods_are_half_open(self, rule: PriceRule) -> None:
         second = rule.versions.get(number=2)
-        assert timeline.phase(second, now=second.effective_from) is Phase.CURRENT
+        assert timeline.phase(second, now=second.effective_from) is Phase.ACTIVE
         assert second.effective_to is not None
-        assert timeline.phase(second, now=second.effective_to) is Phase.PAST
+        assert timeline.phase(second, now=second.effective_to) is Phase.RETIRED
 
     def test_is_on_the_page_of_the_rule(self, rule: PriceRule) -> None:
         page = people.signed_in(Role.SUPPORT).get(reverse("admin:pricing_pricerule_change", args=[rule.pk])).content.decode()
         assert page.index("6 credits per chat.reply") < page.index("5 credits per chat.reply") < page.index("4 credits per chat.reply")
         assert "approved by ben" in page
-        assert "Publish new version" not in page
+        assert "Publish a price" not in page
+        assert "Propose a price" not in page
 
     def test_the_list_says_the_price_in_force_and_the_next(self, rule: PriceRule, finance: Client) -> None:
         page = finance.get(reverse("admin:pricing_pricerule_changelist")).content.decode()
@@ -176,6 +177,13 @@ class TestWorkspace:
             "time_zone": "Europe/Vienna",
             "credit_value": "0.02",
             "target_margin": "0.7",
+            "margin_tolerance": "0.03",
+            "advisor_max_step": "0.2",
+            "advisor_window_days": "28",
+            "advisor_cooldown_days": "14",
+            "advisor_minimum_events": "100",
+            "advisor_max_unpriced": "0.05",
+            "prices_need_approval": "on",
             "approval_limit_credits": "500",
             "usage_retention_months": "12",
             "change_reason": "We moved",
@@ -202,7 +210,16 @@ class TestWorkspace:
         assert 'value="0.01"' in page
         assert 'value="10000"' in page
 
-    def test_a_product_manager_only_looks(self) -> None:
+    def test_a_product_manager_sets_the_pricing_policy_and_nothing_else(self) -> None:
         client = people.signed_in(Role.PRODUCT_MANAGER)
-        assert client.get(self.ADDRESS).status_code == 200
-        assert client.post(self.ADDRESS, self._form()).status_code == 403
+        assert 'name="currency"' not in client.get(self.ADDRESS).content.decode()
+        form = self._form()
+        del form["prices_need_approval"]  # as one sends who switches it off
+        assert client.post(self.ADDRESS, form).status_code == 302
+        row = Workspace.objects.get()
+        assert (row.target_margin, row.advisor_max_step, row.advisor_minimum_events) == (Decimal("0.7"), Decimal("0.2"), 100)
+        assert (row.name, row.currency, row.credit_value, row.prices_need_approval) == ("Meterdesk", "USD", Decimal("0.01"), True)
+        assert row.history.latest().history_change_reason == "We moved"
+
+    def test_support_does_not_see_it(self) -> None:
+        assert people.signed_in(Role.SUPPORT).post(self.ADDRESS, self._form()).status_code == 403

@@ -3,12 +3,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from config.roles import Role
-from pricing.models import PriceRule, PriceVersion, Workspace
+from pricing.models import PriceRule, PriceVersion, Proposal, Workspace
 from pricing.price import Component, Tier
 from pricing.services import prices
 from tests import people
@@ -20,6 +21,21 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def rule() -> PriceRule:
     return PriceRuleFactory.create(event_type__name="chat.reply")
+
+
+@pytest.fixture
+def _no_approval() -> None:
+    """Let a price in force be published as a first one is."""
+    Workspace.objects.update(prices_need_approval=False)
+
+
+@pytest.fixture
+def priced(rule: PriceRule) -> PriceRule:
+    """Be a rule with a price."""
+    prices.publish_version(
+        rule=rule, credits_per_event=Decimal(4), effective_from=LAST_YEAR, reason="First", actor=None, now=timezone.now()
+    )
+    return rule
 
 
 @pytest.fixture
@@ -85,6 +101,7 @@ class TestPublishing:
         assert version.created_by is not None
         assert version.created_by.username == "product_manager"
 
+    @pytest.mark.usefixtures("_no_approval")
     def test_ends_the_version_before(self, manager: Client, rule: PriceRule) -> None:
         prices.publish_version(
             rule=rule, credits_per_event=Decimal(4), effective_from=LAST_YEAR, reason="First", actor=None, now=timezone.now()
@@ -98,6 +115,7 @@ class TestPublishing:
         manager.post(address(rule), a_form(effective_from="2030-01-10T09:00"))
         assert PriceVersion.objects.get().effective_from.isoformat() == "2030-01-10T08:00:00+00:00"
 
+    @pytest.mark.usefixtures("_no_approval")
     def test_an_emptied_row_is_gone(self, manager: Client, rule: PriceRule) -> None:
         component = Component("output", Decimal("0.5"), 1000)
         prices.publish_version(
@@ -126,6 +144,72 @@ class TestPublishing:
         page = manager.get(address(rule)).content.decode()
         assert 'value="4.5"' in page
         assert 'name="components-0-credits" value="0.5"' in page
+
+
+class TestProposing:
+    def test_waits_for_a_decision_and_changes_nothing(self, manager: Client, priced: PriceRule) -> None:
+        page = manager.get(address(priced)).content.decode()
+        assert "another person approves what you propose here" in page
+        assert 'name="publish"' not in page
+        assert manager.post(address(priced), a_form() | {"propose": "1"}).status_code == 302
+        proposal = Proposal.objects.get()
+        assert (proposal.state, proposal.source, proposal.reason, proposal.effective_from) == (
+            "proposed",
+            "person",
+            "Costs rose",
+            tomorrow(),
+        )
+        assert proposal.created_by is not None
+        assert proposal.created_by.username == "product_manager"
+        assert proposal.as_definition().credits_per_event == 5
+        assert priced.versions.count() == 1
+
+    def test_a_form_made_for_publishing_proposes_as_well(self, manager: Client, priced: PriceRule) -> None:
+        """Sent from a page that was opened before the rule had a price, or before approval was asked for."""
+        manager.post(address(priced), a_form() | {"publish": "1"})
+        assert (priced.versions.count(), Proposal.objects.get().state) == (1, "proposed")
+
+    def test_keeps_a_draft(self, manager: Client, priced: PriceRule) -> None:
+        manager.post(address(priced), a_form(effective_from="") | {"draft": "1"})
+        proposal = Proposal.objects.get()
+        assert (proposal.state, proposal.effective_from) == ("draft", None)
+
+    def test_a_second_one_is_refused_and_nothing_typed_is_lost(self, manager: Client, priced: PriceRule) -> None:
+        manager.post(address(priced), a_form())
+        again = manager.post(address(priced), a_form(credits_per_event="7", reason="Another idea"))
+        assert "waits for a decision: edit, decide or withdraw that one first" in again.context["form"].non_field_errors()[0]
+        page = again.content.decode()
+        assert "Nothing was proposed" in page
+        assert "Another idea" in page
+        assert Proposal.objects.count() == 1
+
+    def test_a_start_that_is_gone_stands_at_its_field(self, manager: Client, priced: PriceRule) -> None:
+        response = manager.post(address(priced), a_form(effective_from="2026-01-01T09:00"))
+        assert "let the new version start at" in response.context["form"].errors["effective_from"][0]
+        assert not Proposal.objects.exists()
+
+    def test_the_same_price_is_no_proposal(self, manager: Client, priced: PriceRule) -> None:
+        response = manager.post(address(priced), a_form(credits_per_event="4"))
+        assert "is this very price already" in response.context["form"].non_field_errors()[0]
+
+    def test_stands_on_the_time_line_of_the_rule(self, manager: Client, priced: PriceRule) -> None:
+        manager.post(address(priced), a_form(reason="<Costs> rose"))
+        page = manager.get(reverse("admin:pricing_pricerule_change", args=[priced.pk])).content.decode()
+        assert "Propose a price" in page
+        proposed = page.index("5 credits per chat.reply")
+        assert proposed < page.index("4 credits per chat.reply", proposed)
+        assert '<span class="desk-tag desk-tag-next">proposed</span>' in page
+        assert "&lt;Costs&gt; rose" in page
+
+    def test_asks_for_its_own_permission(self, priced: PriceRule) -> None:
+        person = people.a_person(name="ann")
+        names = ["view_pricerule", "publish_price"]
+        person.user_permissions.set(Permission.objects.filter(codename__in=names))
+        client = Client()
+        client.force_login(person, backend=people.BACKEND)
+        assert client.post(address(priced), a_form()).status_code == 403
+        person.user_permissions.add(Permission.objects.get(codename="propose_price"))
+        assert client.post(address(priced), a_form()).status_code == 302
 
 
 class TestPreview:
@@ -183,14 +267,16 @@ class TestRefusals:
         response = manager.post(address(rule), form)
         assert "credits" in response.context["form"].components.forms[0].errors
 
+    @pytest.mark.usefixtures("_no_approval")
     def test_a_start_too_soon_or_before_a_scheduled_one(self, manager: Client, rule: PriceRule) -> None:
         prices.publish_version(
             rule=rule, credits_per_event=Decimal(4), effective_from=LAST_YEAR, reason="First", actor=None, now=timezone.now()
         )
         response = manager.post(address(rule), a_form(effective_from=f"{timezone.now():%Y-%m-%dT%H:%M}"))
         assert "let the new version start at" in response.context["form"].errors["effective_from"][0]
-        manager.post(address(rule), a_form())
-        again = manager.post(address(rule), a_form())
+        form = a_form()  # one for both: the minute may change in between
+        manager.post(address(rule), form)
+        again = manager.post(address(rule), form)
         assert "is scheduled for" in again.context["form"].errors["effective_from"][0]
         assert "Costs rose" in again.content.decode()
         assert rule.versions.count() == 2
