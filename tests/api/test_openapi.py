@@ -71,7 +71,7 @@ class TestThePage:
         addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
         assert len(addresses) >= 3
         for address in addresses:
-            assert address.startswith("/static/ninja/")
+            assert address.startswith("/static/")
             assert call("GET", address, b"", {"Host": "localhost"}).status == 200
         assert "<script>" not in page
         assert "style=" not in page
