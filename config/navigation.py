@@ -24,7 +24,7 @@ class Badge:
 
 @dataclass(frozen=True, slots=True)
 class ListLink:
-    """A link to the list of a model, for whoever may view that model."""
+    """A link to the list of a model, under the name that its pages have, for whoever may view that model."""
 
     title: str
     icon: str
@@ -58,7 +58,7 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
     (
         "Ledger",
         (
-            ListLink("Ledger", "receipt_long", "billing.ledgerentry"),
+            ListLink("Ledger entries", "receipt_long", "billing.ledgerentry"),
             ListLink("Payments", "payments", "billing.payment"),
             ListLink("Lots", "stacks", "billing.lot"),
             PageLink(
@@ -80,8 +80,8 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
                 "billing.usagerecord",
                 Badge("unpriced_records", "Records of the last 30 days without a known provider cost"),
             ),
-            ListLink("Runs", "account_tree", "billing.pipelinerun"),
-            ListLink("Jobs", "smart_toy", "billing.agentjob"),
+            ListLink("Pipeline runs", "account_tree", "billing.pipelinerun"),
+            ListLink("Agent jobs", "smart_toy", "billing.agentjob"),
         ),
     ),
     (
@@ -93,7 +93,7 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
             ListLink("Price versions", "history", "pricing.priceversion"),
             ListLink("Provider models", "neurology", "pricing.providermodel"),
             ListLink("Provider rates", "request_quote", "pricing.providerrate"),
-            ListLink("Workspace settings", "tune", "pricing.workspace"),
+            ListLink("Workspace", "tune", "pricing.workspace"),
         ),
     ),
     (
@@ -110,8 +110,8 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
         (
             ListLink("Users", "person", "auth.user"),
             ListLink("Groups", "shield_person", "auth.group"),
-            ListLink("Failed sign-ins", "lock_person", "axes.accessattempt"),
-            ListLink("Scheduled tasks", "schedule", "django_celery_beat.periodictask"),
+            ListLink("Access attempts", "lock_person", "axes.accessattempt"),
+            ListLink("Periodic tasks", "schedule", "django_celery_beat.periodictask"),
         ),
     ),
 )

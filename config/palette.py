@@ -7,7 +7,6 @@ Lists of models are found by Unfold itself; here are the pages of the sidebar un
 from collections.abc import Iterator
 from typing import Any
 
-from django.apps import apps
 from django.db.models import Model, Q
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -34,14 +33,10 @@ def search(request: HttpRequest, _: str) -> list[SearchResult]:
 def _pages(request: HttpRequest, text: str) -> Iterator[SearchResult]:
     for group, links in navigation.TASKS:
         for link in links:
-            # Unfold finds lists by the plural of their model; this is for those that the sidebar calls otherwise.
-            is_named = text.lower() in link.title.lower() and not _is_found_by_unfold(link, text)
+            # Lists are found by Unfold.
+            is_named = isinstance(link, navigation.PageLink) and text.lower() in link.title.lower()
             if is_named and (target := navigation.address(request, link)):
                 yield SearchResult(link.title, group or "Meterdesk", target, link.icon)
-
-
-def _is_found_by_unfold(link: navigation.Link, text: str) -> bool:
-    return isinstance(link, navigation.ListLink) and text.lower() in str(apps.get_model(link.model)._meta.verbose_name_plural).lower()
 
 
 def _customers(request: HttpRequest, text: str) -> Iterator[SearchResult]:

@@ -7,31 +7,27 @@ from `config.roles` and are not edited here. Only a superuser makes or touches a
 from typing import Any, Final
 
 from django.contrib import admin
-from django.contrib.admin import ShowFacets
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from config.base.admin import BaseAdmin
 from config.roles import PERMISSIONS, Role
 
 SUPERUSER: Final = "is_superuser"
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class UserAdmin(DjangoUserAdmin, BaseAdmin):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "full_name", "roles", "is_active", "is_staff", "last_login")
     list_filter = ("groups", "is_active", "is_staff")
-    list_filter_submit = True
-    show_facets = ShowFacets.NEVER
-    actions = None
     search_fields = ("username__startswith", "first_name__istartswith", "last_name__istartswith", "email__istartswith")
     search_help_text = "Beginning of the user name, a name or the e-mail address"
     filter_horizontal = ()
@@ -91,10 +87,9 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(DjangoGroupAdmin, BaseAdmin):
     list_display = ("name", "is_role", "members")
     list_filter = ()
-    actions = None
     search_fields = ("name__istartswith",)
 
     @admin.display(description="role", boolean=True)

@@ -3,6 +3,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -22,12 +23,12 @@ from tests.billing.factories import ProjectFactory, a_caller, a_wallet
 pytestmark = pytest.mark.django_db
 
 CUSTOMERS = ["Customers", "Wallets", "Holds"]
-USAGE = ["Usage records", "Runs", "Jobs"]
+USAGE = ["Usage records", "Pipeline runs", "Agent jobs"]
 SIDEBARS = {
     Role.FINANCE: {
         "": ["Overview"],
         "Customers & wallets": CUSTOMERS,
-        "Ledger": ["Ledger", "Payments", "Lots", "Ledger check", "Seals"],
+        "Ledger": ["Ledger entries", "Payments", "Lots", "Ledger check", "Seals"],
         "Usage": USAGE,
         "Prices": [
             "Event types",
@@ -36,14 +37,14 @@ SIDEBARS = {
             "Price versions",
             "Provider models",
             "Provider rates",
-            "Workspace settings",
+            "Workspace",
         ],
         "Projects & keys": ["Projects", "Teams", "Cost centres"],
     },
     Role.PRODUCT_MANAGER: {
         "": ["Overview"],
         "Customers & wallets": CUSTOMERS,
-        "Ledger": ["Ledger", "Lots"],
+        "Ledger": ["Ledger entries", "Lots"],
         "Usage": USAGE,
         "Prices": [
             "Event types",
@@ -52,14 +53,14 @@ SIDEBARS = {
             "Price versions",
             "Provider models",
             "Provider rates",
-            "Workspace settings",
+            "Workspace",
         ],
         "Projects & keys": ["Projects", "Teams", "Cost centres"],
     },
     Role.SUPPORT: {
         "": ["Overview"],
         "Customers & wallets": CUSTOMERS,
-        "Ledger": ["Ledger", "Payments", "Lots"],
+        "Ledger": ["Ledger entries", "Payments", "Lots"],
         "Usage": USAGE,
         "Prices": ["Event types", "Price rules", "Prices as of a date", "Price versions"],
         "Projects & keys": ["Projects"],
@@ -73,7 +74,7 @@ SIDEBARS = {
     Role.ADMINISTRATOR: {
         "": ["Overview"],
         "Customers & wallets": CUSTOMERS,
-        "Ledger": ["Ledger", "Payments", "Lots", "Ledger check", "Seals"],
+        "Ledger": ["Ledger entries", "Payments", "Lots", "Ledger check", "Seals"],
         "Usage": USAGE,
         "Prices": [
             "Event types",
@@ -82,10 +83,10 @@ SIDEBARS = {
             "Price versions",
             "Provider models",
             "Provider rates",
-            "Workspace settings",
+            "Workspace",
         ],
         "Projects & keys": ["Projects", "Teams", "Cost centres", "API keys"],
-        "Administration": ["Users", "Groups", "Failed sign-ins", "Scheduled tasks"],
+        "Administration": ["Users", "Groups", "Access attempts", "Periodic tasks"],
     },
 }
 
@@ -95,6 +96,11 @@ def _no_kept_badges() -> Iterator[None]:
     cache.clear()
     yield
     cache.clear()
+
+
+def _header(page: Any) -> str:
+    [head] = re.findall(r"<h1[^>]*>.*?</h1>", page.content.decode(), re.DOTALL)
+    return str(re.findall(r">\s*([^<>]+?)\s*</a>", head)[-1])
 
 
 class TestSidebar:
@@ -112,6 +118,16 @@ class TestSidebar:
         request.user = client.get("/admin/").context["user"]
         links = [item["link"] for group in navigation.sidebar(request) for item in group["items"]]
         assert {link: client.get(link, follow=True).status_code for link in links} == dict.fromkeys(links, 200)
+
+    def test_a_list_has_the_name_that_its_link_has(self) -> None:
+        client = people.signed_in(Role.ADMINISTRATOR)
+        request = RequestFactory().get("/admin/")
+        request.user = client.get("/admin/").context["user"]
+        items = [item for group in navigation.sidebar(request) for item in group["items"]]
+        pages = [(item["title"], client.get(item["link"])) for item in items]
+        lists = [(title, page.context["title"], _header(page)) for title, page in pages if page.context and "cl" in page.context]
+        assert len(lists) > 15
+        assert [one for one in lists if len(set(one)) > 1] == []
 
     def test_a_page_that_is_not_there_is_not_linked(self) -> None:
         request = RequestFactory().get("/admin/")
@@ -202,7 +218,7 @@ class TestPalette:
         client = people.signed_in(Role.FINANCE)
         assert {"chat.reply", "chat.reply/default"} <= set(self._found(client, "chat."))
         assert self._found(client, "ledger ch").count("Ledger check") == 1
-        assert "Workspace settings" in self._found(client, "settings")
+        assert self._found(client, "workspace").count("Workspace") == 1
         assert "Support bot" in self._found(client, "support-b")
 
     def test_finds_nothing_that_the_role_may_not_open(self, project: Project) -> None:

@@ -10,12 +10,13 @@ from django.db import OperationalError
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.text import capfirst
 from psycopg.errors import QueryCanceled
 from unfold.admin import ModelAdmin
 
 
 class BaseAdmin(ModelAdmin):
-    """No counts beside filters, no bulk actions unless a subclass names them, times in the workspace's zone."""
+    """Lists named as in the menu, no counts beside filters, no bulk actions unless a subclass names them, times in the workspace's zone."""
 
     # Unfold's checks ask the database for each permission, so that a first `migrate` would refuse to make the tables.
     checks_class = ModelAdminChecks
@@ -30,14 +31,15 @@ class BaseAdmin(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list; one that the database cannot find in time says so instead of failing."""
+        named = {"title": capfirst(self.opts.verbose_name_plural)}  # as the menu calls it
         try:
-            response: HttpResponse = super().changelist_view(request, extra_context)
+            response: HttpResponse = super().changelist_view(request, named | (extra_context or {}))
             if isinstance(response, TemplateResponse):
                 response.render()
         except OperationalError as error:
             if not isinstance(error.__cause__, QueryCanceled):
                 raise
-            context = {**self.admin_site.each_context(request), "title": self.opts.verbose_name_plural, "opts": self.opts}
+            context = {**self.admin_site.each_context(request), **named, "opts": self.opts}
             return TemplateResponse(request, "admin/base/too_slow.html", context, status=503)
         return response
 
