@@ -17,7 +17,7 @@ from pricing.patterns import is_pattern, matches, weight
 from pricing.units import UnitKind
 
 STANDARD_TIER: Final = "standard"
-_STANDARD_WORDS: Final = frozenset({"", "default", "auto", STANDARD_TIER})
+STANDARD_WORDS: Final = frozenset({"", "default", "auto", STANDARD_TIER})
 _MEMO_LIMIT: Final = 10_000  # model names come from outside: a stream of made-up ones must not fill the memory
 
 Rates = Mapping[UnitKind, Rate]
@@ -119,7 +119,7 @@ class RateCatalogue:
         model = self.find(provider, name)
         if model is None:
             return _EMPTY_CARD
-        tier = STANDARD_TIER if service_tier.lower() in _STANDARD_WORDS else service_tier.lower()
+        tier = STANDARD_TIER if service_tier.lower() in STANDARD_WORDS else service_tier.lower()
         rates = [r for r in model.rates if r.service_tier == tier and r.is_batch == is_batch]
         ends = {r.effective_to for r in rates if r.effective_to is not None}
         moments = tuple(sorted({r.effective_from for r in rates} | ends))
