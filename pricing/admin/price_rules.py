@@ -107,7 +107,7 @@ class PriceRuleAdmin(TrackedAdmin):
             "title": f"{_step(request, rule)}: {rule}",
             "opts": self.opts,
             "rule": rule,
-            "form": form,
+            "form": form.prefilled(request.GET),
             "preview": preview,
             "is_proposal": is_proposal,
             "stops": timeline.of_rule(rule, now=now)[:3],

@@ -13,6 +13,7 @@ from unfold.decorators import display
 from config.base.admin import ReadOnlyAdmin, credits_, link, moment, table
 from pricing.admin.filters import InForceAt
 from pricing.admin.prices_as_of import PricesAsOf
+from pricing.admin.simulator import Simulator
 from pricing.models import PriceVersion
 from pricing.queries.timeline import Phase, phase
 from pricing.rating import UNIT_WORDS, explain
@@ -35,7 +36,7 @@ class PriceVersionAdmin(ReadOnlyAdmin):
     )
 
     def get_urls(self) -> list[URLPattern]:
-        return [*PricesAsOf(self).urls(), *super().get_urls()]
+        return [*PricesAsOf(self).urls(), *Simulator(self).urls(), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         versions: QuerySet[Any] = super().get_queryset(request)

@@ -4,9 +4,9 @@ The form reads what was typed; whether that is a price is for `pricing.definitio
 What they refuse is put at the field where it can be mended, and nothing typed is lost.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from django import forms
 from django.utils import timezone
@@ -20,6 +20,7 @@ from pricing.price import Component, Tier
 from pricing.rating import UNIT_WORDS, explain
 
 SPARE_ROWS: Final = 6
+SUGGESTED: Final = ("credits_per_event", "reason")
 FIGURES: Final = {"credits_per_event", "minimum", "rounding_step", "rounding_mode"}
 _UNIT_CHOICES: Final = [(str(unit), UNIT_WORDS[unit][1]) for unit in UNITS]
 _MODE_CHOICES: Final = [
@@ -134,6 +135,11 @@ class PublishForm(forms.Form):
         problems = check(self.definition()) if all(are_typed_well[1:]) and self.cleaned_data.keys() >= FIGURES else []
         self.show(problems)
         return all(are_typed_well) and not problems
+
+    def prefilled(self, given: Mapping[str, str]) -> Self:
+        """Begin with the figure and the reason that another page suggests; what is sent wins over both."""
+        self.initial = {**self.initial, **{name: text for name in SUGGESTED if (text := given.get(name))}}
+        return self
 
     def definition(self) -> Definition:
         typed = self.cleaned_data

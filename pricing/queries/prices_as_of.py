@@ -72,7 +72,12 @@ def known_rules(*, at_most: int) -> tuple[str, ...]:
 
 def is_known(rule: str) -> bool:
     """Say whether a rule has this name."""
-    return PriceRule.objects.filter(_named(rule)).exists()
+    return rules_named(rule).exists()
+
+
+def rules_named(rule: str) -> "QuerySet[PriceRule]":
+    """Return the one rule of this name, or none."""
+    return PriceRule.objects.select_related("event_type").filter(_named(rule))
 
 
 def _rules(event: str, rule: str) -> "QuerySet[PriceRule]":
