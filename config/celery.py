@@ -35,5 +35,6 @@ app.conf.beat_schedule = {
     "Seal the ledger": {"task": "billing.tasks.seal_ledger", "schedule": crontab(minute="7,37")},
     "Check the ledger": {"task": "billing.tasks.check_ledger", "schedule": crontab(minute="20")},
     "Send notices": {"task": "pricing.tasks.send_notices", "schedule": 20.0},
+    "Compare provider rates": {"task": "pricing.tasks.compare_installed_rates", "schedule": crontab(hour="4", minute="17")},
     "Make partitions": {"task": "billing.tasks.make_partitions", "schedule": crontab(hour="3", minute="11")},
 }

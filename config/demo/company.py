@@ -19,10 +19,10 @@ from config.demo import agent_work, buyers, people, price_list, shape, traffic
 from config.demo.agent_work import Run
 from config.demo.money import Till
 from config.demo.shape import Day
-from pricing.feeds import genai
+from pricing.feeds import files
 from pricing.models import EventType, Workspace
 from pricing.models.workspace import THE_WORKSPACE
-from pricing.services import rates
+from pricing.services import rate_decisions, rate_imports
 
 NAME = "Lumen & Finch (demo)"
 PROVIDERS = ("anthropic", "openai", "google", "mistral")
@@ -65,7 +65,7 @@ def found(*, password: str, now: datetime, seed: int, say: Say) -> Founded:
             callers = people.open_projects(staff.users, now=days[0].starts)
             Workspace.objects.get_or_create(pk=THE_WORKSPACE)
             Workspace.objects.filter(pk=THE_WORKSPACE, name="Meterdesk").update(name=NAME)
-            rates.import_rates(reading=genai.read(only_providers=PROVIDERS), as_of=now, now=days[0].starts)
+            _fill_rates(opened=days[0].starts, now=now)
             price_list.publish(staff.users, now=now)
             partitions.ensure(first=days[0].starts, last=now + timedelta(days=70))
             say("people, projects, provider rates and prices are there")
@@ -102,6 +102,13 @@ def _step() -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = '60s'")
         yield
+
+
+def _fill_rates(*, opened: datetime, now: datetime) -> None:
+    """Take over what the installed feed states; what a guard holds back waits for whoever looks at the desk."""
+    feed = files.installed(only_providers=PROVIDERS)
+    done = rate_imports.import_feed(feed=feed, as_of=now, providers=PROVIDERS, actor=None, now=opened)
+    rate_decisions.accept_unguarded(rate_import=done.rate_import, actor=None, now=opened)
 
 
 def _live(day: Day, callers: traffic.Callers, till: Till, founded: Founded, *, now: datetime, seed: int) -> None:

@@ -10,25 +10,25 @@ What we cannot say without guessing is left out and listed: prices by time of da
 (searches, one-hour cache writes, image and video tokens), name rules that are not patterns.
 """
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
 from decimal import Decimal
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 from genai_prices import types as feed
-from genai_prices.data import providers
+from genai_prices.data import providers as installed
+from pydantic import ValidationError
 
 from config.base.exact import round_money
 from pricing.feeds.genai_names import aliases
-from pricing.feeds.genai_periods import EPOCH, Stated, dated, periods
+from pricing.feeds.genai_periods import Stated, dated, periods
+from pricing.feeds.statement import EPOCH, MILLION, Candidate, FeedError, Figure, ModelName, Reading, SeriesKey, Skipped
 from pricing.rate_catalogue import STANDARD_TIER
 from pricing.units import UnitKind
 
 SOURCE: Final = "genai-prices"
 CURRENCY: Final = "USD"
-MILLION: Final = 1_000_000
 UNITS: Final = {
     "input_mtok": (UnitKind.INPUT, MILLION),
     "output_mtok": (UnitKind.OUTPUT, MILLION),
@@ -40,69 +40,45 @@ UNITS: Final = {
     "requests_kcount": (UnitKind.REQUEST, 1000),
 }
 
-_RELEASE: Final = f"{SOURCE} {version(SOURCE)}"
+RELEASE: Final = f"{SOURCE} {version(SOURCE)}"
 Offer = tuple[str, bool]  # the service tier, and whether it is a batch
 STANDARD: Final[Offer] = (STANDARD_TIER, False)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One rate as the feed states it, for one period."""
-
-    provider: str
-    model: str
-    unit: UnitKind
-    service_tier: str
-    is_batch: bool
-    context_threshold: int
-    price: Decimal
-    per: int
-    effective_from: datetime
-    effective_to: datetime | None
-    source_detail: str  # which release the figure is from, and what it leaves open
+def read(*, only_providers: Collection[str] = ()) -> Reading:
+    """Read the installed feed. Raises FeedError for a provider that it does not know."""
+    return _read(installed, RELEASE, only_providers)
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """Something in the feed that does not become a rate, and why."""
-
-    provider: str
-    model: str
-    what: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What the feed holds: the names of each (provider, model), candidate rates, and what was left out."""
-
-    names: dict[tuple[str, str], tuple[str, ...]]
-    candidates: list[Candidate]
-    skipped: list[Skipped]
+def read_json(raw: Any, *, release: str, only_providers: Collection[str] = ()) -> Reading:
+    """Read the feed's own `data.json`, parsed with its numbers as decimals. Raises FeedError."""
+    try:
+        # How the package reads its own updates; the installed version is pinned to a minor one.
+        providers = feed._providers_from_raw(raw)
+    except (ValidationError, TypeError) as error:
+        raise FeedError(f"This is no data.json of {SOURCE}: {str(error).splitlines()[0]}.") from error
+    return _read(providers, release, only_providers)
 
 
-def read(*, only_providers: Collection[str] = (), as_of: date | None = None) -> Reading:
-    """Read the installed feed; prices that start after `as_of` are left out.
-
-    Raises ValueError for a provider that the feed does not know.
-    """
+def _read(providers: Iterable[feed.Provider], release: str, only_providers: Collection[str]) -> Reading:
+    providers = list(providers)
     if unknown := set(only_providers) - {provider.id for provider in providers}:
-        raise ValueError(f"{SOURCE} has no provider called {', '.join(sorted(unknown))}")
-    reading = Reading({}, [], [])
+        raise FeedError(f"{SOURCE} has no provider called {', '.join(sorted(unknown))}")
+    reading = Reading(SOURCE)
     for provider in providers:
         if only_providers and provider.id not in only_providers:
             continue
         for model in provider.models:
-            candidates = list(candidates_of(provider.id, model, as_of, reading.skipped))
+            candidates = list(candidates_of(provider.id, model, release, reading.skipped))
             if candidates:
                 names, odd = aliases(model.match, model.id)
-                reading.names[provider.id, model.id] = names
+                reading.names[ModelName(provider.id, model.id)] = names
                 reading.candidates.extend(candidates)
                 reading.skipped.extend(Skipped(provider.id, model.id, rule, "not a name pattern") for rule in odd)
     return reading
 
 
-def candidates_of(provider: str, model: feed.ModelInfo, as_of: date | None, skipped: list[Skipped]) -> Iterator[Candidate]:
+def candidates_of(provider: str, model: feed.ModelInfo, release: str, skipped: list[Skipped]) -> Iterator[Candidate]:
     """Yield the rates of one model; what does not become one is added to `skipped`."""
     standard = model.prices if isinstance(model.prices, list) else [feed.ConditionalPrice(prices=model.prices)]
     variants = model.price_variants or []
@@ -110,35 +86,34 @@ def candidates_of(provider: str, model: feed.ModelInfo, as_of: date | None, skip
     if any(isinstance(constraint, feed.TimeOfDateConstraint) for constraint in constraints):
         skipped.append(Skipped(provider, model.id, "every price", "depends on the time of day"))
         return
-    offers: dict[Offer, list[Stated]] = {STANDARD: dated(((p.constraint, p.prices) for p in standard), as_of)}
+    offers: dict[Offer, list[Stated]] = {STANDARD: dated((p.constraint, p.prices) for p in standard)}
     for variant in variants:
         offer = _offer(variant.when)
         if offer is None:
             skipped.append(Skipped(provider, model.id, f"prices when {variant.when}", "apps do not report this"))
         elif variant.prices != feed.ModelPrice():
             # The first variant in force wins, where the last standard price does: hence the earlier place.
-            offers[offer] = dated([(variant.constraint, variant.prices)], as_of) + offers.get(offer, [])
+            offers[offer] = dated([(variant.constraint, variant.prices)]) + offers.get(offer, [])
     for offer, stated in offers.items():
         for key in dict.fromkeys(key for _, figures in stated for key in figures):
             if key in UNITS:
-                yield from _rates(provider, model.id, offer, key, stated)
+                yield from _rates(ModelName(provider, model.id), offer, key, stated, release)
             else:
                 skipped.append(Skipped(provider, model.id, key, "apps do not report this unit"))
 
 
-def _rates(provider: str, model: str, offer: Offer, key: str, stated: list[Stated]) -> Iterator[Candidate]:
+def _rates(model: ModelName, offer: Offer, key: str, stated: list[Stated], release: str) -> Iterator[Candidate]:
     unit, per = UNITS[key]
-    tier, is_batch = offer
     # A standard price replaces all of the one before; a variant only what it states.
     rows = stated if offer == STANDARD else [row for row in stated if key in row[1]]
     for period in periods(key, rows):
         price = round_money(period.price)
-        detail = _detail(period.price, price, period.start)
-        yield Candidate(provider, model, unit, tier, is_batch, period.threshold, price, per, period.start, period.end, detail)
+        series = SeriesKey(*model, unit, *offer, period.threshold)
+        yield Candidate(series, Figure(price, per, CURRENCY), period.start, period.end, _detail(release, period.price, price, period.start))
 
 
-def _detail(stated: Decimal, stored: Decimal, start: datetime) -> str:
-    notes = [_RELEASE]
+def _detail(release: str, stated: Decimal, stored: Decimal, start: datetime) -> str:
+    notes = [release]
     if start == EPOCH:
         notes.append("the feed states no start date")
     if stored != stated:

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time
 from decimal import Decimal
-from typing import Final
 
 from genai_prices import types as feed
 
-# Since when a price holds of which nobody stated it; before any model that is sold today.
-EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
+from pricing.feeds.statement import EPOCH
 
 Stated = tuple[datetime, dict[str, Decimal | feed.TieredPrices]]  # from when on, and the prices by the feed's own key
 _Constraint = feed.StartDateConstraint | feed.TimeOfDateConstraint | None
@@ -25,14 +23,13 @@ class Period:
     end: datetime | None
 
 
-def dated(prices: Iterable[tuple[_Constraint, feed.ModelPrice]], as_of: date | None) -> list[Stated]:
-    """Return each statement with its start, in the feed's order; those that start after `as_of` are left out."""
+def dated(prices: Iterable[tuple[_Constraint, feed.ModelPrice]]) -> list[Stated]:
+    """Return each statement with its start, in the feed's order."""
     rows: list[Stated] = []
     for constraint, figures in prices:
         start = constraint.start_date if isinstance(constraint, feed.StartDateConstraint) else None
-        if as_of is None or start is None or start <= as_of:
-            moment = datetime.combine(start, time(), UTC) if start else EPOCH
-            rows.append((moment, {key: value for key, value in vars(figures).items() if value is not None}))
+        moment = datetime.combine(start, time(), UTC) if start else EPOCH
+        rows.append((moment, {key: value for key, value in vars(figures).items() if value is not None}))
     return rows
 
 

@@ -8,10 +8,12 @@ from pricing.models.proposal_edit import ProposalEdit
 from pricing.models.proposal_notice import NoticeKind, NoticeOutcome, ProposalNotice
 from pricing.models.provider_model import ProviderModel
 from pricing.models.provider_rate import ProviderRate, RateSeries
+from pricing.models.rate_import import ChangeState, RateChange, RateImport, RateStatement
 from pricing.models.workspace import Workspace
 
 __all__ = [
     "OPEN",
+    "ChangeState",
     "EventType",
     "NoticeKind",
     "NoticeOutcome",
@@ -24,7 +26,10 @@ __all__ = [
     "ProposalState",
     "ProviderModel",
     "ProviderRate",
+    "RateChange",
+    "RateImport",
     "RateSeries",
+    "RateStatement",
     "Segment",
     "Workspace",
 ]

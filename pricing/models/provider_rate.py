@@ -5,6 +5,8 @@ tokens of the request on (crossing a threshold reprices the whole request, as pr
 series during one period. Rates are facts with a source; feeds only propose them.
 """
 
+from typing import Final
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -16,14 +18,14 @@ from pricing.models.provider_model import ProviderModel
 from pricing.rate_catalogue import STANDARD_TIER
 from pricing.units import UnitKind
 
-_UNIT_CHOICES = [(kind.value, kind.value.replace("_", " ")) for kind in UnitKind]
+UNIT_CHOICES: Final = [(kind.value, kind.value.replace("_", " ")) for kind in UnitKind]
 
 
 class RateSeries(models.Model):
     """What a sequence of rates is the price of. It never changes, since its rates would change their meaning."""
 
     provider_model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="series")
-    unit_kind = models.CharField(max_length=12, choices=_UNIT_CHOICES)
+    unit_kind = models.CharField(max_length=12, choices=UNIT_CHOICES)
     service_tier = models.CharField(max_length=32, default=STANDARD_TIER)
     is_batch = models.BooleanField(default=False)
     context_threshold = models.PositiveIntegerField(default=0, help_text="Applies to the whole request from this many input tokens on.")

@@ -1,4 +1,4 @@
-"""Why a change to event types, rules and prices is refused: a stable code, and a sentence that says what to do."""
+"""Why a change to event types, rules, prices and provider rates is refused: a stable code, and a sentence that says what to do."""
 
 from config.base.errors import DomainError
 
@@ -95,3 +95,27 @@ class MissingStartError(PriceRefusedError):
     """Neither the proposal nor whoever approves it says when it starts: give a date."""
 
     code = "proposal_needs_start"
+
+
+class RateRefusedError(DomainError):
+    """The decision about a provider rate was refused and nothing was written: do what the message says."""
+
+    code = "rate_refused"
+
+
+class LineDecidedError(RateRefusedError):
+    """Somebody decided about this line before, or a newer import superseded it: look at it again."""
+
+    code = "rate_line_decided"
+
+
+class GuardedLineError(RateRefusedError):
+    """A guard holds the line back: accept it by itself, with a reason."""
+
+    code = "rate_line_guarded"
+
+
+class StaleLineError(RateRefusedError):
+    """The catalogue has changed since the feed was compared: import the feed again."""
+
+    code = "rate_line_stale"

@@ -69,7 +69,7 @@ def fill() -> str:
 
     call_command("migrate", verbosity=0)
     now = timezone.now()
-    call_command("import_rates", "genai-prices", "--providers", "anthropic", stdout=io.StringIO())
+    call_command("import_rates", "genai-prices", "--accept", "--providers", "anthropic", stdout=io.StringIO())
     event_type = prices.create_event_type(name="chat.reply", label="Chat reply", actor=None)
     rule = prices.create_rule(event_type=event_type, actor=None)
     prices.publish_version(

@@ -7,7 +7,7 @@ from typing import Final
 from factory.declarations import Sequence, SubFactory
 from factory.django import DjangoModelFactory
 
-from pricing.models import EventType, PriceRule, PriceVersion, ProviderModel, ProviderRate, RateSeries, Segment
+from pricing.models import EventType, PriceRule, PriceVersion, ProviderModel, ProviderRate, RateChange, RateImport, RateSeries, Segment
 from pricing.units import UnitKind
 
 NOW: Final = datetime(2026, 11, 20, 10, tzinfo=UTC)
@@ -70,3 +70,31 @@ class ProviderRateFactory(DjangoModelFactory[ProviderRate]):
     effective_from = LAST_YEAR
     source = "test"
     created_at = LAST_YEAR
+
+
+class RateImportFactory(DjangoModelFactory[RateImport]):
+    class Meta:
+        model = RateImport
+
+    source = "test"
+    file_name = "prices.json"
+    sha256 = Sequence(lambda n: f"{n:064x}")
+    as_of = NOW
+    counts = {"changed": 1, "guarded": 0, "agree": 0, "rejected_before": 0, "left_out": 0}
+    left_out: list[list[str]] = []
+    created_at = NOW
+
+
+class RateChangeFactory(DjangoModelFactory[RateChange]):
+    class Meta:
+        model = RateChange
+
+    rate_import = SubFactory(RateImportFactory)
+    source = "test"
+    kind = "new"
+    provider = "anthropic"
+    model = Sequence(lambda n: f"claude-test-{n}")
+    unit_kind = UnitKind.INPUT.value
+    price = Decimal(2)
+    per = 1_000_000
+    currency = "USD"

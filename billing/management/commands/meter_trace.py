@@ -4,6 +4,7 @@ What the formats hold, and how much of it is concluded, is told in `billing.trac
 A corrected file is another file, so rows that were left out belong into a file of their own.
 """
 
+import io
 import itertools
 import json
 import time
@@ -171,8 +172,8 @@ def _ensure_rates(traces: Sequence[Trace], *, do_import: bool) -> None:
     if ProviderRate.objects.exists() or not any(step.usage.model for trace in traces for step in trace.steps):
         return
     if not do_import:
-        raise CommandError("There are no provider rates: run `import_rates genai-prices` first, or give --import-rates.")
-    call_command("import_rates", "genai-prices", verbosity=0)
+        raise CommandError("There are no provider rates: run `import_rates genai-prices --accept` first, or give --import-rates.")
+    call_command("import_rates", "genai-prices", "--accept", stdout=io.StringIO())
 
 
 def _grant(wallet: Wallet, credits: Decimal, traces: Sequence[Trace], project: Project, now: datetime) -> bool:

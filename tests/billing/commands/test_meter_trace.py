@@ -122,7 +122,7 @@ class TestWhatIsMissing:
 
     def test_rates_are_asked_for(self) -> None:
         _, _, message = meter_badly(SESSION, "--price", 1)
-        assert "run `import_rates genai-prices`" in message
+        assert "run `import_rates genai-prices --accept`" in message
 
     def test_a_wallet_that_cannot_pay_is_told_and_pays_nothing(self) -> None:
         totals, _, _ = meter_badly(REQUESTS, "--price", 1, "--grant", 2)

@@ -3,7 +3,8 @@ from decimal import Decimal
 
 from genai_prices import types as feed
 
-from pricing.feeds.genai_periods import EPOCH, Period, Stated, dated, periods
+from pricing.feeds.genai_periods import Period, Stated, dated, periods
+from pricing.feeds.statement import EPOCH
 
 MARCH = datetime(2026, 3, 13, tzinfo=UTC)
 MAY = datetime(2026, 5, 1, tzinfo=UTC)
@@ -17,9 +18,7 @@ def test_statements_have_their_date_or_the_epoch() -> None:
     price = feed.ModelPrice(input_mtok=Decimal(3))
     entries = [(None, price), (starts(2026, 3, 13), price)]
     figures = {"input_mtok": Decimal(3)}
-    assert dated(entries, None) == [(EPOCH, figures), (MARCH, figures)]
-    assert dated(entries, date(2026, 3, 13)) == [(EPOCH, figures), (MARCH, figures)]
-    assert dated(entries, date(2026, 3, 12)) == [(EPOCH, figures)]
+    assert dated(entries) == [(EPOCH, figures), (MARCH, figures)]
 
 
 def read(*stated: Stated) -> list[Period]:
