@@ -14,12 +14,12 @@ from decimal import Decimal
 from typing import Final
 
 from config.base.models import Generation
-from pricing.cost import Rate
+from pricing.cost import Cost, Rate, cost
 from pricing.models import EventType, PriceVersion, ProviderModel, ProviderRate
 from pricing.price import Price
 from pricing.queries import workspace
 from pricing.rate_catalogue import CatalogueModel, DatedRate, RateCatalogue, Rates
-from pricing.units import UnitKind
+from pricing.units import UnitKind, Usage
 
 PRICES: Final = "prices"
 
@@ -89,6 +89,22 @@ class PriceBook:
             at=at,
         )
 
+    def cost_of(self, usage: Usage | None, *, service_tier: str, is_batch: bool, at: datetime, reported: Decimal | None = None) -> Cost:
+        """Return what `usage` cost at `at`; what the app `reported` wins, and is in the book currency as is what has no rate."""
+        if usage is None or reported is not None:
+            found = cost(usage, {}, reported)
+        else:
+            rates = self.rates_for(
+                provider=usage.provider,
+                model=usage.model,
+                service_tier=service_tier,
+                is_batch=is_batch,
+                input_tokens=usage.input_tokens,
+                at=at,
+            )
+            found = cost(usage, rates, None)
+        return found if found.currency else found._replace(currency=self.workspace.currency)
+
 
 def load(generation: int) -> PriceBook:
     """Read everything, in five queries, as the book of `generation`.
@@ -123,7 +139,7 @@ def _timelines() -> dict[tuple[int, str, str], Timeline]:
 
 def _catalogue_models() -> Iterable[CatalogueModel]:
     rates: dict[int, list[DatedRate]] = defaultdict(list)
-    columns = ProviderRate.objects.values_list(
+    columns = ProviderRate.objects.filter(voided_at=None).values_list(
         "series__provider_model_id",
         "series__unit_kind",
         "series__service_tier",

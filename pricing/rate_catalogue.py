@@ -119,13 +119,18 @@ class RateCatalogue:
         model = self.find(provider, name)
         if model is None:
             return _EMPTY_CARD
-        tier = STANDARD_TIER if service_tier.lower() in STANDARD_WORDS else service_tier.lower()
+        tier = tier_of(service_tier)
         rates = [r for r in model.rates if r.service_tier == tier and r.is_batch == is_batch]
         ends = {r.effective_to for r in rates if r.effective_to is not None}
         moments = tuple(sorted({r.effective_from for r in rates} | ends))
         thresholds = tuple(sorted({r.context_threshold for r in rates}))
         cells = tuple(tuple(_cell(rates, at, size) for size in thresholds) for at in moments)
         return _Card(moments, thresholds, cells)
+
+
+def tier_of(reported: str) -> str:
+    """Return the catalogue's word for a service tier as apps report it."""
+    return STANDARD_TIER if reported.lower() in STANDARD_WORDS else reported.lower()
 
 
 def _cell(rates: list[DatedRate], at: datetime, input_tokens: int) -> Rates:

@@ -37,9 +37,8 @@ from billing.services.locked_read import MAX_LATE, Boarding, State, read, read_l
 from billing.services.rows import Rows, entry_row, record_row, write
 from config.base.database import retrying, sync
 from config.base.exact import MAX_CREDITS, ZERO
-from pricing.cost import Cost, cost
 from pricing.price import Price, Rated
-from pricing.price_book import EventTypeRow, PriceBook
+from pricing.price_book import EventTypeRow
 from pricing.rating import rate
 
 # Larger flushes gain nothing more and hold their wallet locks longer.
@@ -217,7 +216,13 @@ class _Flush:
             version=price.version if price else None,
             price_lines=rated.lines_as_json if rated else [],
             lots=tuple(LotPart(m.lot_id, -m.credits) for m in payment.movements) if payment else (),
-            cost=_cost(event, self.state.book, occurred_at),
+            cost=self.state.book.cost_of(
+                event.usage,
+                service_tier=event.route.service_tier,
+                is_batch=event.route.batch,
+                at=occurred_at,
+                reported=event.provider_cost,
+            ),
             occurred_at=occurred_at,
             recorded_at=self.now,
             request_id=event.request_id,
@@ -253,20 +258,3 @@ def _price_key(event: Event) -> str:
     caller = event.caller
     suffix = "" if caller.environment == "production" else f"@{caller.environment}"
     return f"{caller.project_key}/{event.customer}{suffix}"
-
-
-def _cost(event: Event, book: PriceBook, at: datetime) -> Cost:
-    usage = event.usage
-    if usage is None or event.provider_cost is not None:
-        found = cost(usage, {}, event.provider_cost)
-    else:
-        rates = book.rates_for(
-            provider=usage.provider,
-            model=usage.model,
-            service_tier=event.route.service_tier,
-            is_batch=event.route.batch,
-            input_tokens=usage.input_tokens,
-            at=at,
-        )
-        found = cost(usage, rates, None)
-    return found if found.currency else Cost(found.status, found.amount, book.workspace.currency, found.lines)

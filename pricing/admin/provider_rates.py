@@ -10,8 +10,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, TextFilter
 
-from config.base.admin import ReadOnlyAdmin, link, moment, money, names
+from config.base.admin import ReadOnlyAdmin, dialog, lines, link, moment, money, names
 from pricing.admin.filters import InForceAt
+from pricing.admin.rate_dialogs import CorrectDialog, correct
 from pricing.models import ProviderModel, ProviderRate, RateSeries
 
 
@@ -52,6 +53,13 @@ class SourceFilter(DropdownFilter):
         return queryset.filter(source=self.value()) if self.value() else queryset
 
 
+class RateInForceAt(InForceAt):
+    """Without rates that a correction has voided."""
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return super().queryset(request, queryset.filter(voided_at=None) if self.value() else queryset)
+
+
 @admin.register(ProviderModel)
 class ProviderModelAdmin(ReadOnlyAdmin):
     show_full_result_count = True
@@ -83,8 +91,9 @@ class RateSeriesAdmin(ReadOnlyAdmin):
 @admin.register(ProviderRate)
 class ProviderRateAdmin(ReadOnlyAdmin):
     show_full_result_count = True
-    list_display = ("of_model", "unit", "price_figure", "conditions", "valid_from", "valid_to", "source")
-    list_filter = (RateProviderFilter, ModelFilter, ("series__unit_kind", ChoicesDropdownFilter), InForceAt, SourceFilter)
+    list_display = ("of_model", "unit", "price_figure", "conditions", "state", "valid_from", "valid_to", "source")
+    list_filter = (RateProviderFilter, ModelFilter, ("series__unit_kind", ChoicesDropdownFilter), RateInForceAt, SourceFilter)
+    actions_detail = ("correct_rate",)
     list_select_related = ("series__provider_model", "verified_by")
     ordering = ("series__provider_model__provider", "series__provider_model__name", "series_id", "-effective_from")
     fields = (
@@ -99,8 +108,22 @@ class ProviderRateAdmin(ReadOnlyAdmin):
         "source_detail",
         "verified_by",
         "created_at",
+        "corrected_by",
+        "in_place_of",
+        "correction_reason",
     )
     readonly_fields = fields
+
+    @dialog(
+        "Correct this rate",
+        form=CorrectDialog,
+        permission="pricing.correct_rate",
+        submit="Correct",
+        description="The wrong rate stays for the audit; the right one takes its period, for the past as well.",
+        icon="edit_note",
+    )
+    def correct_rate(self, request: HttpRequest, form: CorrectDialog, rate: ProviderRate) -> str:
+        return correct(request, form, rate)
 
     @admin.display(description="model", ordering="series__provider_model__name")
     def of_model(self, rate: ProviderRate) -> str:
@@ -124,7 +147,19 @@ class ProviderRateAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def state(self, rate: ProviderRate) -> str:
-        return _state(rate.effective_from, rate.effective_to, timezone.now())
+        return "Corrected" if rate.voided_at else _state(rate.effective_from, rate.effective_to, timezone.now())
+
+    @admin.display(description="corrected")
+    def corrected_by(self, rate: ProviderRate) -> str:
+        if rate.voided_at is None:
+            return "No"
+        rows = [link(f"Rate {row.pk}: {row}", "pricing_providerrate_change", row.pk) for row in rate.corrections.order_by("effective_from")]
+        again = link("Re-rate what it costed", "billing_rerating_changelist", query=f"rate={rate.pk}")
+        return lines([f"{moment(rate.voided_at)}, replaced by:", *rows, again])
+
+    @admin.display(description="corrects")
+    def in_place_of(self, rate: ProviderRate) -> str:
+        return link(f"Rate {rate.corrects_id}", "pricing_providerrate_change", rate.corrects_id) if rate.corrects_id else "-"
 
     @admin.display(description="from", ordering="effective_from")
     def valid_from(self, rate: ProviderRate) -> str:

@@ -26,8 +26,8 @@ def immutable(noun: str, remedy: str) -> pgtrigger.Trigger:
     )
 
 
-def no_overlap(name: str, owner: str) -> ExclusionConstraint:
-    """Build the constraint that two rows of one `owner` are never valid at the same moment.
+def no_overlap(name: str, owner: str, *, condition: Q | None = None) -> ExclusionConstraint:
+    """Build the constraint that two rows of one `owner` are never valid at the same moment; with `condition`, of such rows.
 
     The owner's id goes in as a range of one, because equality in a GiST index would need the extension btree_gist.
     """
@@ -36,6 +36,7 @@ def no_overlap(name: str, owner: str) -> ExclusionConstraint:
     return ExclusionConstraint(
         name=name,
         expressions=[(identity, RangeOperators.OVERLAPS), (period, RangeOperators.OVERLAPS)],
+        condition=condition,
         violation_error_message="Another one is already valid in this period.",
     )
 

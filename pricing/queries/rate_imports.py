@@ -23,9 +23,13 @@ def catalogue(*, providers: Collection[str] = ()) -> Catalogue:
     models = ProviderModel.objects.filter(provider__in=providers) if providers else ProviderModel.objects.all()
     aliases = {ModelName(provider, name): tuple(names) for provider, name, names in models.values_list("provider", "name", "aliases")}
     rates: dict[SeriesKey, list[Known]] = defaultdict(list)
-    rows = ProviderRate.objects.order_by("effective_from").values_list(
-        *("series__provider_model__provider", "series__provider_model__name", *(f"series__{name}" for name in _OF_SERIES)),
-        *(*_FIGURE, "effective_from", "effective_to", "source"),
+    rows = (
+        ProviderRate.objects.filter(voided_at=None)
+        .order_by("effective_from")
+        .values_list(
+            *("series__provider_model__provider", "series__provider_model__name", *(f"series__{name}" for name in _OF_SERIES)),
+            *(*_FIGURE, "effective_from", "effective_to", "source"),
+        )
     )
     if providers:
         rows = rows.filter(series__provider_model__provider__in=providers)

@@ -8,7 +8,7 @@ from pricing.queries import prices_as_of, timeline
 
 def priced_models(*, at: datetime) -> tuple[str, ...]:
     """Return the names of the models that have a rate at `at`, as `provider/name`."""
-    rates = timeline.in_force(ProviderRate.objects.all(), at=at)
+    rates = timeline.in_force(ProviderRate.objects.filter(voided_at=None), at=at)
     models = ProviderModel.objects.filter(pk__in=rates.values("series__provider_model"))
     return tuple(map(str, models.order_by("provider", "name")))
 

@@ -117,7 +117,7 @@ def _take_over(lines: list[RateChange], *, reason: str, actor: User | None, now:
     models = _models(lines, now)
     series = _series([line for line in lines if line.unit_kind], models)
     rates: dict[int, list[ProviderRate]] = defaultdict(list)
-    for rate in ProviderRate.objects.filter(series__in=series.values()).order_by("effective_from"):
+    for rate in ProviderRate.objects.filter(series__in=series.values(), voided_at=None).order_by("effective_from"):
         rates[rate.series_id].append(rate)
     plan = _Plan()
     # A series' periods in the order of time: each ends the one before.
