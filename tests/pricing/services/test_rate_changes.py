@@ -10,7 +10,6 @@ from django.db import connection
 from pricing import price_book
 from pricing.models import ProviderModel, ProviderRate
 from pricing.services import rate_changes
-from pricing.services.rate_changes import 
 from pricing.services.refusals import RateRefusedError
 from pricing.units import UnitKind
 from tests.billing.models.raw import refused
