@@ -110,6 +110,7 @@ class PriceRuleAdmin(TrackedAdmin):
             "form": form.prefilled(request.GET),
             "preview": preview,
             "is_proposal": is_proposal,
+            "standing": proposals.in_the_way(rule),
             "stops": timeline.of_rule(rule, now=now)[:3],
         }
         return render(request, "admin/pricing/publish.html", context)

@@ -15,9 +15,10 @@ from django.contrib.auth.models import User
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.template.loader import render_to_string
+from django.utils import timezone
 
 from pricing.models import NoticeKind, NoticeOutcome, Proposal, ProposalNotice, ProposalState
-from pricing.queries import timeline
+from pricing.queries import timeline, workspace
 from pricing.rating import explain
 
 log = logging.getLogger(__name__)
@@ -112,10 +113,12 @@ def _message(notice: ProposalNotice, proposal: Proposal, now: datetime) -> Email
         NoticeKind.PROPOSED: f"A price for {rule} waits for your decision",
         NoticeKind.DECIDED: f"Your price for {rule} was {proposal.state}",
     }
+    with timezone.override(workspace.load().time_zone):
+        body = render_to_string(f"pricing/mail/{notice.kind}.txt", facts)
     domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
     return EmailMessage(
         subject=" ".join(subjects[NoticeKind(notice.kind)].split()),  # a customer's key may hold a line break
-        body=render_to_string(f"pricing/mail/{notice.kind}.txt", facts),
+        body=body,
         to=[notice.recipient.email],
         headers={"Message-ID": f"<proposal-notice-{notice.pk}@{domain}>", "Auto-Submitted": "auto-generated"},
     )

@@ -296,6 +296,14 @@ def _publish(rule: PriceRule, definition: Definition, **decisions: Any) -> Price
     )
 
 
+def in_the_way(rule: PriceRule) -> Proposal | None:
+    """Return the proposal that lets no other stand beside it: one that a person made or edited and that is not stale."""
+    standing = _proposed(rule)
+    if standing is None or not _is_in_hand(standing) or standing.base_version != timeline.latest(rule):
+        return None
+    return standing
+
+
 def _lock(rule_id: int) -> PriceRule:
     """Take the rule for this transaction: of all that is proposed and decided about it, one thing happens at a time."""
     return PriceRule.objects.select_for_update(of=("self",), no_key=True).select_related("event_type").get(pk=rule_id)
@@ -379,15 +387,11 @@ def _check_start(row: Proposal, now: datetime) -> None:
 
 
 def _make_room(row: Proposal, now: datetime) -> None:
-    """Supersede the open proposal of the rule, unless a person's still waits for a decision that can be made."""
-    standing = _proposed(row.rule)
-    if standing is None:
-        return
-    if _is_in_hand(standing) and standing.base_version_id == row.base_version_id:
-        raise OpenProposalError(
-            f"{standing} by {standing.edited_by or standing.created_by} waits for a decision: edit, decide or withdraw that one first."
-        )
-    _supersede(standing, f"{row.created_by or 'The Pricing Advisor'} proposed another price.", now)
+    """Supersede the open proposal of the rule, unless it is in the way."""
+    if (standing := in_the_way(row.rule)) is not None:
+        author = standing.edited_by or standing.created_by
+        raise OpenProposalError(f"{standing} by {author} waits for a decision: edit, decide or withdraw that one first.")
+    _supersede(_proposed(row.rule), f"{row.created_by or 'The Pricing Advisor'} proposed another price.", now)
 
 
 def _is_in_hand(row: Proposal) -> bool:
@@ -396,7 +400,11 @@ def _is_in_hand(row: Proposal) -> bool:
 
 
 def _proposed(rule: PriceRule) -> Proposal | None:
-    return Proposal.objects.select_related("created_by", "edited_by").filter(rule=rule, state=ProposalState.PROPOSED).first()
+    return (
+        Proposal.objects.select_related("rule__event_type", "base_version", "created_by", "edited_by")
+        .filter(rule=rule, state=ProposalState.PROPOSED)
+        .first()
+    )
 
 
 def _supersede(row: Proposal | None, reason: str, now: datetime) -> None:

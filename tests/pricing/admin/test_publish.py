@@ -176,6 +176,7 @@ class TestProposing:
 
     def test_a_second_one_is_refused_and_nothing_typed_is_lost(self, manager: Client, priced: PriceRule) -> None:
         manager.post(address(priced), a_form())
+        assert "by product_manager waits for a decision already" in manager.get(address(priced)).content.decode()
         again = manager.post(address(priced), a_form(credits_per_event="7", reason="Another idea"))
         assert "waits for a decision: edit, decide or withdraw that one first" in again.context["form"].non_field_errors()[0]
         page = again.content.decode()

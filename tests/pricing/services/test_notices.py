@@ -20,7 +20,7 @@ from django.utils import timezone
 from config import mail
 from config.roles import Role
 from pricing import tasks
-from pricing.models import NoticeOutcome, PriceRule, ProposalNotice
+from pricing.models import NoticeOutcome, PriceRule, ProposalNotice, Workspace
 from pricing.queries import proposals as queries
 from pricing.services import notices, prices, proposals
 from pricing.services.refusals import OpenProposalError
@@ -131,6 +131,13 @@ class TestSending:
         assert "Agreed" in told.get_payload()
         assert notices.send_due(now=NOW + timedelta(days=1)) == 0
         assert len(server.mails) == 2
+
+    @pytest.mark.usefixtures("ben")
+    def test_says_times_as_the_workspace_does(self, rule: PriceRule, ann: User, server: MailServer) -> None:
+        Workspace.objects.update(time_zone="Europe/Vienna")
+        a_proposal(rule, ann)
+        notices.send_due(now=NOW)
+        assert "2026-11-21 11:00 CET" in server.mails[0].get_payload()
 
     @pytest.mark.usefixtures("ben")
     def test_a_server_that_is_away_delays_and_loses_nothing(self, rule: PriceRule, ann: User, server: MailServer) -> None:
