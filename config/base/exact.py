@@ -7,6 +7,7 @@ silently; where arithmetic makes more places than may be stored, `round_to` is c
 import decimal
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 
 CREDIT_PLACES = 6
 MONEY_PLACES = 12
@@ -49,6 +50,13 @@ def round_to(value: Decimal, step: Decimal, mode: Rounding) -> Decimal:
 def round_money(value: Decimal) -> Decimal:
     """Return `value` at the 12 places that money is stored with, half up as PostgreSQL does it."""
     return value.quantize(MONEY_STEP, rounding=decimal.ROUND_HALF_UP, context=CONTEXT)
+
+
+def from_fraction(value: Fraction, places: int) -> Decimal:
+    """Return exact `value` at so many places, half up (away from zero); whatever its size, it is rounded only here."""
+    halves = abs(value) * 10**places + Fraction(1, 2)
+    digits = halves.numerator // halves.denominator
+    return Decimal((int(value < 0 and digits > 0), tuple(map(int, str(digits))), -places))
 
 
 def has_more_places(value: Decimal, places: int) -> bool:

@@ -39,7 +39,12 @@ class ModelUse:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What happened in `[start, end)` to the events of one rule. Money in the book currency."""
+    """What happened in `[start, end)` to the events of one rule. Money in the book currency.
+
+    `events` counts all of them and `unpriced` those without a known cost; every other figure, `credits` and `value` among
+    them, is of the rest. So all averages divide by `costed`: what an event brought in and what it cost are then about the
+    same events, and an unknown cost is never taken for nothing.
+    """
 
     start: datetime
     end: datetime
@@ -54,6 +59,11 @@ class Window:
     cost_p50: Decimal
     cost_p95: Decimal
     models: tuple[ModelUse, ...]  # ordered by provider, model, tier, batch
+
+    @property
+    def costed(self) -> int:
+        """The number of events whose cost is known."""
+        return self.events - self.unpriced
 
 
 @dataclass(frozen=True, slots=True)
