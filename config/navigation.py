@@ -94,6 +94,9 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
             ListLink("Price versions", "history", "pricing.priceversion"),
             ListLink("Provider models", "neurology", "pricing.providermodel"),
             ListLink("Provider rates", "request_quote", "pricing.providerrate"),
+            ListLink(
+                "Rate imports", "difference", "pricing.rateimport", Badge("pending_rate_imports", "Rate imports with undecided lines")
+            ),
             ListLink("Workspace", "tune", "pricing.workspace"),
         ),
     ),

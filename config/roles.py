@@ -36,7 +36,7 @@ _OWNERS = ("project", "team", "costcenter")
 _USAGE = ("usagerecord", "pipelinerun", "agentjob")
 _WALLETS = ("customer", "wallet", "lot", "hold", "ledgerentry")
 _PRICES = ("eventtype", "pricerule", "priceversion", "proposal")
-_RATES = ("providermodel", "rateseries", "providerrate")
+_RATES = ("providermodel", "rateseries", "providerrate", "rateimport", "ratechange")
 _CHANGE_PRICES = _edit("pricing", "eventtype") | {
     *("pricing.add_pricerule", "pricing.publish_price"),
     *("pricing.propose_price", "pricing.decide_proposal"),  # nobody both for one price: the services and the database see to it
@@ -63,7 +63,7 @@ _FINANCE = (
     | _CHANGE_PRICES
     | _MOVE_MONEY
     | _SEE_CONTACTS
-    | {"billing.run_ledger_check"}
+    | {"billing.run_ledger_check", "pricing.accept_rates"}
 )
 _PRODUCT_MANAGER = (
     _view("billing", *_OWNERS, *_WALLETS, *_USAGE)

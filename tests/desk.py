@@ -15,7 +15,7 @@ from billing.services import charging
 from pricing.models import PriceVersion
 from tests.billing.factories import ProjectFactory, a_caller, a_price, a_token, a_wallet, an_event
 from tests.people import a_person
-from tests.pricing.factories import ProviderRateFactory
+from tests.pricing.factories import ProviderRateFactory, RateChangeFactory
 
 
 def a_company(now: datetime) -> Project:
@@ -37,6 +37,7 @@ def everything() -> dict[str, int]:
     run = PipelineRun.objects.create(project=project, run_id="run_1", started_at=now)
     AgentJob.objects.create(project=project, job_id="job_1", run=run, started_at=now)
     ProviderRateFactory.create()
+    RateChangeFactory.create()
     wallet = project.customers.get().wallet
     Hold.objects.create(
         project=project,

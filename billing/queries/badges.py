@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from billing.models import CheckRun, CostStatus, Project, UsageRecord, Wallet
+from pricing.queries import rate_imports
 
 CAP: Final = 99
 UNPRICED_WINDOW: Final = timedelta(days=30)
@@ -42,6 +43,11 @@ def unpriced(*, since: Any) -> "QuerySet[UsageRecord]":
 def broken_rules() -> str:
     """Count the rules that the last ledger check found broken."""
     return _kept("broken_rules", _broken)
+
+
+def pending_rate_imports() -> str:
+    """Count imports of provider rates of which a line waits for a decision."""
+    return _kept("pending_rate_imports", lambda: _capped(rate_imports.pending_imports()))
 
 
 def has_demo_data() -> bool:

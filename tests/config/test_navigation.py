@@ -38,6 +38,7 @@ SIDEBARS = {
             "Price versions",
             "Provider models",
             "Provider rates",
+            "Rate imports",
             "Workspace",
         ],
         "Projects & keys": ["Projects", "Teams", "Cost centres"],
@@ -55,6 +56,7 @@ SIDEBARS = {
             "Price versions",
             "Provider models",
             "Provider rates",
+            "Rate imports",
             "Workspace",
         ],
         "Projects & keys": ["Projects", "Teams", "Cost centres"],
@@ -86,10 +88,11 @@ SIDEBARS = {
             "Price versions",
             "Provider models",
             "Provider rates",
+            "Rate imports",
             "Workspace",
         ],
         "Projects & keys": ["Projects", "Teams", "Cost centres", "API keys"],
-        "Administration": ["Users", "Groups", "Access attempts", "Periodic tasks"],
+        "Administration": ["Users", "Groups", "Failed sign-ins", "Scheduled tasks"],
     },
 }
 

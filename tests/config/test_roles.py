@@ -42,6 +42,8 @@ MAY_VIEW = {
     "pricing.providermodel": OWNERS,
     "pricing.rateseries": PRICERS,
     "pricing.providerrate": PRICERS,
+    "pricing.rateimport": PRICERS,
+    "pricing.ratechange": PRICERS,
     "pricing.workspace": PRICERS,
     "auth.user": {ADMINISTRATOR},
     "auth.group": {ADMINISTRATOR},
