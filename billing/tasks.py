@@ -5,7 +5,8 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from billing.services import checking, holds, partitions, seals, sweeping
+from billing.models import Rerating
+from billing.services import checking, holds, partitions, rerating, seals, sweeping, unpriced
 from config.base.database import clock
 
 log = logging.getLogger(__name__)
@@ -41,3 +42,19 @@ def check_ledger(actor: str = "system:schedule") -> None:
     run = checking.check(now=timezone.now(), actor=actor)
     if not run.is_clean:
         log.error("the ledger check found breaks: %s", [rule["rule"] for rule in run.rules if rule["breaks"]])
+
+
+@shared_task
+def rerate() -> None:
+    """Finish every re-rating that was requested, the oldest first, and count again what is still unpriced."""
+    waiting = list(Rerating.objects.filter(finished_at=None).order_by("pk").values_list("pk", flat=True))
+    for rerating_id in waiting:
+        rerating.run(rerating_id=rerating_id, clock=timezone.now)
+    if waiting:
+        unpriced.count(now=timezone.now())
+
+
+@shared_task
+def count_unpriced() -> None:
+    """Bring the queue of unpriced usage up to date."""
+    unpriced.count(now=timezone.now())

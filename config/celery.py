@@ -36,5 +36,7 @@ app.conf.beat_schedule = {
     "Check the ledger": {"task": "billing.tasks.check_ledger", "schedule": crontab(minute="20")},
     "Send notices": {"task": "pricing.tasks.send_notices", "schedule": 20.0},
     "Compare provider rates": {"task": "pricing.tasks.compare_installed_rates", "schedule": crontab(hour="4", minute="17")},
+    "Re-rate usage": {"task": "billing.tasks.rerate", "schedule": 60.0},
+    "Count unpriced usage": {"task": "billing.tasks.count_unpriced", "schedule": 300.0},
     "Make partitions": {"task": "billing.tasks.make_partitions", "schedule": crontab(hour="3", minute="11")},
 }

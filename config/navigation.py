@@ -80,6 +80,8 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
                 "billing.usagerecord",
                 Badge("unpriced_records", "Records of the last 30 days without a known provider cost"),
             ),
+            ListLink("Unpriced usage", "rule", "billing.unpricedgroup"),
+            ListLink("Re-ratings", "price_change", "billing.rerating"),
             ListLink("Pipeline runs", "account_tree", "billing.pipelinerun"),
             ListLink("Agent jobs", "smart_toy", "billing.agentjob"),
         ),

@@ -52,6 +52,9 @@ _MOVE_MONEY = frozenset(
         "billing.release_hold",
     }
 )
+# What usage cost: whoever reviews costs sees what is unknown and who sees to it; finance fills and corrects the catalogue.
+_SEE_COSTS = _view("billing", "unpricedgroup", "rerating") | {"billing.assign_unpriced"}
+_SETTLE_COSTS = frozenset({"billing.rerate_usage", "pricing.correct_rate", "pricing.add_providerrate", "pricing.change_providermodel"})
 _SEE_CONTACTS = frozenset({"billing.view_contact_data"})
 
 _SUPPORT = _view("billing", "project", "payment", *_WALLETS, *_USAGE) | _view("pricing", *_PRICES)
@@ -63,6 +66,8 @@ _FINANCE = (
     | _CHANGE_PRICES
     | _MOVE_MONEY
     | _SEE_CONTACTS
+    | _SEE_COSTS
+    | _SETTLE_COSTS
     | {"billing.run_ledger_check", "pricing.accept_rates"}
 )
 _PRODUCT_MANAGER = (
@@ -71,6 +76,7 @@ _PRODUCT_MANAGER = (
     | _CHANGE_PRICES
     | {"pricing.set_pricing_policy"}
     | _SEE_CONTACTS
+    | _SEE_COSTS
 )
 _ENGINEER = (
     _view("billing", "apikey", *_USAGE)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from billing.events import Charged
-from billing.models import AgentJob, CheckRun, Hold, PipelineRun, Project, Seal
+from billing.models import AgentJob, CheckRun, Hold, PipelineRun, Project, Rerating, Seal, UnpricedGroup
 from billing.services import charging
 from pricing.models import PriceVersion
 from tests.billing.factories import ProjectFactory, a_caller, a_price, a_token, a_wallet, an_event
@@ -54,6 +54,10 @@ def everything() -> dict[str, int]:
         starts_at=hour, ends_at=hour + timedelta(hours=1), entry_count=0, credits=0, value=0, previous_digest="", digest="d", sealed_at=now
     )
     CheckRun.objects.create(started_at=now, duration_ms=1, entry_count=0, is_clean=True, rules=[], actor="system:tests")
+    period = {"since": hour, "until": now}
+    Rerating.objects.create(**period, basis="unpriced", reason="Rates added", actor="user:vera", requested_at=now, position_at=hour)
+    seen = {"first_seen_at": hour, "last_seen_at": now, "counted_at": now}
+    UnpricedGroup.objects.create(model="nova-2", first_record_id=1, last_record_id=1, **seen)
     AccessAttempt.objects.create(username="ann", ip_address="127.0.0.1", user_agent="", failures_since_start=3)
     interval = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.HOURS)
     PeriodicTask.objects.create(name="Seal the ledger", task="billing.tasks.seal", interval=interval)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -15,9 +16,20 @@ from billing.admin.refund import RefundDialog, refund
 from billing.admin.usage_detail import UsageDetail
 from billing.admin.words import InBookCurrency, customer_link
 from billing.models import CostStatus, UsageRecord
+from billing.queries import costs
 from config.base.admin import KeysetAdmin, MomentRangeFilter, ReadOnlyAdmin, badge, credits_, dialog, moment, money
 
 COST_COLOURS = {CostStatus.PRICED: "success", CostStatus.UNPRICED: "warning", CostStatus.REPORTED: "info", CostStatus.NONE: "default"}
+
+
+class KnownCostFilter(ChoicesDropdownFilter):
+    """By what is known of the cost to this day: a re-rated record is priced, though it was charged unpriced."""
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        chosen = self.used_parameters.get(self.lookup_kwarg)
+        if isinstance(chosen, list):
+            chosen = chosen[0]
+        return costs.of_status(queryset, str(chosen)) if chosen else queryset
 
 
 @admin.register(UsageRecord)
@@ -42,7 +54,7 @@ class UsageRecordAdmin(UsageDetail, ReadOnlyAdmin, KeysetAdmin, InBookCurrency):
         ("model", ExactTextFilter),
         ("customer", AutocompleteSelectFilter),
         ("status", ExactTextFilter),
-        ("cost_status", ChoicesDropdownFilter),
+        ("cost_status", KnownCostFilter),
         ("run_id", ExactTextFilter),
     )
     keyset = ("occurred_at", "pk")
@@ -54,7 +66,7 @@ class UsageRecordAdmin(UsageDetail, ReadOnlyAdmin, KeysetAdmin, InBookCurrency):
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[UsageRecord]":
         rows: QuerySet[UsageRecord] = super().get_queryset(request)
-        return rows.select_related("project", "event_type", "customer")
+        return costs.with_known_costs(rows.select_related("project", "event_type", "customer"))
 
     def get_widening(self, keys: Sequence[str]) -> Sequence[timedelta]:
         return (timedelta(hours=1), timedelta(days=1), timedelta(days=31))
@@ -101,12 +113,12 @@ class UsageRecordAdmin(UsageDetail, ReadOnlyAdmin, KeysetAdmin, InBookCurrency):
         return credits_(record.credits)
 
     @admin.display(description="provider cost")
-    def cost_figure(self, record: UsageRecord) -> SafeString:
-        return money(record.cost_amount, record.cost_currency)
+    def cost_figure(self, record: Any) -> SafeString:
+        return money(record.known_cost, record.known_currency)
 
     @admin.display(description="cost")
-    def cost_label(self, record: UsageRecord) -> SafeString:
-        return badge(record.cost_status, record.get_cost_status_display(), COST_COLOURS)
+    def cost_label(self, record: Any) -> SafeString:
+        return badge(record.known_status, CostStatus(record.known_status).label, COST_COLOURS)
 
     @admin.display(description="status")
     def outcome(self, record: UsageRecord) -> str:

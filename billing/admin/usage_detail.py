@@ -10,8 +10,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.usage_fields import GROUPS
-from billing.models import AgentJob, LedgerEntry, PipelineRun, UsageRecord
-from config.base.admin import BaseAdmin, credits_, link, moment, money, table, yes_no
+from billing.models import AgentJob, CostAdjustment, LedgerEntry, PipelineRun, UsageRecord
+from config.base.admin import BaseAdmin, credits_, lines, link, moment, money, table, yes_no
 from config.base.exact import plain
 from pricing.queries import workspace
 
@@ -124,22 +124,30 @@ class UsageDetail(BaseAdmin):
         return table(("Line", "Unit", "Quantity", "Credits", "Total"), rows, figures=(2, 3, 4), empty="Nothing was charged.")
 
     @admin.display(description="provider cost")
-    def provider_cost(self, record: UsageRecord) -> SafeString:
-        return money(record.cost_amount, record.cost_currency)
+    def provider_cost(self, record: Any) -> SafeString:
+        return money(record.known_cost, record.known_currency)
 
-    @admin.display(description="what it cost us")
+    @admin.display(description="what it cost us, as charged")
     def cost_table(self, record: UsageRecord) -> SafeString:
+        return _cost_lines(record.cost_lines, record.cost_currency)
+
+    @admin.display(description="adjustments since")
+    def cost_adjustments(self, record: UsageRecord) -> SafeString:
+        found = list(CostAdjustment.objects.filter(usage_record_id=record.pk).select_related("rerating").order_by("number"))
         rows = [
             (
-                _words(line["unit"]),
-                _number(line["quantity"]),
-                f"{_number(line['price'])} per {int(line['per']):,}",
-                link(f"Rate {line['rate_id']}", "pricing_providerrate_change", line["rate_id"]),
-                money(Decimal(line["amount"]), record.cost_currency),
+                link(moment(one.recorded_at), "billing_rerating_change", one.rerating_id),
+                one.rerating.actor,
+                one.rerating.reason,
+                money(one.amount_before, one.currency),
+                money(one.amount_after, one.currency),
+                money(one.amount, one.currency),
             )
-            for line in record.cost_lines
+            for one in found
         ]
-        return table(("Unit", "Quantity", "Price", "Rate", "Amount"), rows, figures=(1, 2, 4), empty="No rate applied.")
+        headings = ("Re-rated", "By", "Reason", "Before", "After", "Difference")
+        history = table(headings, rows, figures=(3, 4, 5), empty="None: its cost is what it was when it was charged.")
+        return lines([history, _cost_lines(found[-1].lines, found[-1].currency)]) if found else history
 
     @admin.display(description="invoice period")
     def invoice_period(self, record: UsageRecord) -> str:
@@ -194,6 +202,20 @@ class UsageDetail(BaseAdmin):
         start = timezone.localtime(record.occurred_at)
         month = start.month - 1 + workspace.load().usage_retention_months
         return f"{calendar.month_name[month % 12 + 1]} {start.year + month // 12}"
+
+
+def _cost_lines(found: list[dict[str, str]], currency: str) -> SafeString:
+    rows = [
+        (
+            _words(line["unit"]),
+            _number(line["quantity"]),
+            f"{_number(line['price'])} per {int(line['per']):,}",
+            link(f"Rate {line['rate_id']}", "pricing_providerrate_change", line["rate_id"]),
+            money(Decimal(line["amount"]), currency),
+        )
+        for line in found
+    ]
+    return table(("Unit", "Quantity", "Price", "Rate", "Amount"), rows, figures=(1, 2, 4), empty="No rate applied.")
 
 
 def _words(text: str) -> str:

@@ -29,6 +29,7 @@ GROUPS = (
             ("price_table",),
             ("provider_cost", "cost_label"),
             ("cost_table",),
+            ("cost_adjustments",),
             ("invoice_period",),
         ),
     ),

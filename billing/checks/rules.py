@@ -134,6 +134,42 @@ RULES: Final[tuple[Rule, ...]] = (
         """,
     ),
     Rule(
+        "cost_adjustment",
+        "A cost adjustment is the difference between the cost before and after, and its lines add up to the cost after.",
+        "SELECT count(*) FROM billing_costadjustment",
+        """
+        SELECT 'event evt_' || a.usage_record_id,
+               format('adjusted by %s, from %s to %s, lines %s', a.amount, a.amount_before, a.amount_after, c.amount)
+        FROM billing_costadjustment a
+        CROSS JOIN LATERAL (SELECT coalesce(sum((line->>'amount')::numeric), 0) AS amount FROM jsonb_array_elements(a.lines) line) c
+        WHERE a.amount <> a.amount_after - coalesce(a.amount_before, 0) OR a.amount_after <> c.amount OR a.status_after <> 'priced'
+        """,
+    ),
+    Rule(
+        "adjustment_chain",
+        "The adjustments of a record are numbered without a gap; the first begins with the cost of the record and of the entry"
+        " of its charge, each other one where the one before it ended, and none was recorded before its re-rating was requested.",
+        "SELECT count(*) FROM billing_costadjustment",
+        """
+        SELECT 'event evt_' || a.usage_record_id,
+               format('adjustment %s begins with %s, what stood there is %s', a.number, a.amount_before,
+                      coalesce(p.amount_after, u.cost_amount, e.amount))
+        FROM billing_costadjustment a
+        JOIN billing_rerating r ON r.id = a.rerating_id
+        LEFT JOIN billing_costadjustment p ON p.usage_record_id = a.usage_record_id AND p.number = a.number - 1
+        LEFT JOIN billing_usagerecord u ON a.number = 1 AND u.id = a.usage_record_id AND u.occurred_at = a.occurred_at
+        LEFT JOIN (SELECT transaction_id, sum(provider_cost) AS amount FROM billing_ledgerentry
+                   WHERE kind = 'charge' GROUP BY transaction_id) e ON a.number = 1 AND e.transaction_id = a.usage_record_id
+        WHERE a.recorded_at < r.requested_at
+           OR CASE WHEN a.number = 1
+                   THEN u.cost_amount IS DISTINCT FROM a.amount_before AND u.id IS NOT NULL
+                        OR u.cost_status <> a.status_before
+                        OR e.transaction_id IS NOT NULL AND e.amount IS DISTINCT FROM a.amount_before
+                   ELSE p.id IS NULL OR (p.status_after, p.amount_after, p.currency) IS DISTINCT FROM
+                                        (a.status_before, a.amount_before, a.currency) END
+        """,
+    ),
+    Rule(
         "idempotency",
         "Every usage record and every charge has its idempotency key, so that it can never be charged again.",
         "SELECT count(*) FROM billing_usagerecord",

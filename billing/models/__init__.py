@@ -10,15 +10,19 @@ from billing.models.ledger import EntryKind, LedgerEntry
 from billing.models.lot import Lot, LotKind
 from billing.models.owner import CostCenter, Project, Team
 from billing.models.payment import Payment, PaymentSource
+from billing.models.rerating import Basis, CostAdjustment, Rerating
 from billing.models.run import AgentJob, JobStatus, PipelineRun
 from billing.models.seal import Seal
+from billing.models.unpriced import UnpricedGroup
 from billing.models.usage import CostStatus, UsageRecord
 from billing.models.wallet import Wallet, WalletStatus
 
 __all__ = [
     "AgentJob",
     "ApiKey",
+    "Basis",
     "CheckRun",
+    "CostAdjustment",
     "CostCenter",
     "CostStatus",
     "Customer",
@@ -36,9 +40,11 @@ __all__ = [
     "PaymentSource",
     "PipelineRun",
     "Project",
+    "Rerating",
     "Scope",
     "Seal",
     "Team",
+    "UnpricedGroup",
     "UsageRecord",
     "Wallet",
     "WalletStatus",

@@ -12,7 +12,8 @@ from django.core.cache import cache
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from billing.models import CheckRun, CostStatus, Project, UsageRecord, Wallet
+from billing.models import CheckRun, Project, UsageRecord, Wallet
+from billing.queries import costs
 from pricing.queries import rate_imports
 
 CAP: Final = 99
@@ -36,8 +37,8 @@ def unpriced_records() -> str:
 
 
 def unpriced(*, since: Any) -> "QuerySet[UsageRecord]":
-    """Return the usage records since `since` for which the catalogue had no rate."""
-    return UsageRecord.objects.filter(cost_status=CostStatus.UNPRICED, occurred_at__gte=since)
+    """Return the usage records since `since` whose provider cost is unknown to this day."""
+    return costs.unpriced(UsageRecord.objects.filter(occurred_at__gte=since))
 
 
 def broken_rules() -> str:

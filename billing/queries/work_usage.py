@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.db.models import Count, Q, Sum
 
 from billing.models import AgentJob, CostStatus, PipelineRun, UsageRecord
+from billing.queries import costs
 from config.base.exact import ZERO
 
 # An app may report an action a little before it announces the run, and late; partitions outside are not read.
@@ -45,13 +46,13 @@ def _sum(work: PipelineRun | AgentJob, **named: Any) -> WorkUsage:
         occurred_at__lt=(work.ended_at or work.started_at) + _LATE,
         **named,
     )
-    sums = records.aggregate(
+    sums = costs.with_known_costs(records).aggregate(
         events=Count("pk"),
         credits=Sum("credits"),
         input_tokens=Sum("input_tokens"),
         output_tokens=Sum("output_tokens"),
-        cost=Sum("cost_amount"),
-        unpriced=Count("pk", filter=Q(cost_status=CostStatus.UNPRICED)),
+        cost=Sum("known_cost"),
+        unpriced=Count("pk", filter=Q(known_status=CostStatus.UNPRICED)),
     )
     tokens = (sums["input_tokens"] or 0) + (sums["output_tokens"] or 0)
     return WorkUsage(sums["events"], sums["credits"] or ZERO, int(tokens), sums["cost"] or ZERO, sums["unpriced"])

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 
 from billing.events import Charged, Event, Outcome, Owner, Refused
 from billing.models import IdempotencyKey, LedgerEntry, Project, Seal, UsageRecord
-from billing.services import charging, holds, partitions, seals, sweeping
+from billing.services import charging, holds, partitions, seals, sweeping, unpriced
 from config.demo import agent_work, buyers, people, price_list, shape, traffic
 from config.demo.agent_work import Run
 from config.demo.money import Till
@@ -82,6 +82,7 @@ def found(*, password: str, now: datetime, seed: int, say: Say) -> Founded:
         with _step():
             _finish(till, founded, now=now)
         say(f"{len(seals.seal_due(now=now)):,} hours are sealed")
+        unpriced.count(now=now)
     return founded
 
 

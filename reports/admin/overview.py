@@ -115,14 +115,15 @@ def _wallets(request: HttpRequest) -> Iterator[Tile]:
 def _work(request: HttpRequest, now: datetime) -> Iterator[Tile]:
     if places.may_list(request, "billing.usagerecord"):
         count, since = overview.unpriced(now=now), timezone.localtime(now - badges.UNPRICED_WINDOW)
-        query = f"cost_status__exact=unpriced&occurred_at_from={since:%Y-%m-%dT%H:%M}"
+        query = f"cost_status__exact=unpriced&occurred_at_from={since:%Y-%m-%dT%H:%M}" if count else ""
+        queue = places.list_of(request, "billing.unpricedgroup") if count else ""
         yield Tile(
             "Unpriced records",
             count.text,
             f"of {badges.UNPRICED_WINDOW.days} days",
             "Their model has no provider rate, so their cost is unknown." if count else "The provider cost of every record is known.",
-            places.list_of(request, "billing.usagerecord", query if count else ""),
-            "Show them" if count else "Show usage",
+            queue or places.list_of(request, "billing.usagerecord", query),
+            "Open the queue" if queue else "Show them" if count else "Show usage",
             Tone.WARN if count else Tone.CALM,
         )
     if places.may_list(request, "billing.hold"):

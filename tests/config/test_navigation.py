@@ -24,12 +24,13 @@ pytestmark = pytest.mark.django_db
 
 CUSTOMERS = ["Customers", "Wallets", "Holds"]
 USAGE = ["Usage records", "Pipeline runs", "Agent jobs"]
+COSTS = ["Usage records", "Unpriced usage", "Re-ratings", "Pipeline runs", "Agent jobs"]
 SIDEBARS = {
     Role.FINANCE: {
         "": ["Overview"],
         "Customers & wallets": CUSTOMERS,
         "Ledger": ["Ledger entries", "Payments", "Lots", "Ledger check", "Seals"],
-        "Usage": USAGE,
+        "Usage": COSTS,
         "Prices": [
             "Event types",
             "Price rules",
@@ -47,7 +48,7 @@ SIDEBARS = {
         "": ["Overview"],
         "Customers & wallets": CUSTOMERS,
         "Ledger": ["Ledger entries", "Lots"],
-        "Usage": USAGE,
+        "Usage": COSTS,
         "Prices": [
             "Event types",
             "Price rules",
@@ -79,7 +80,7 @@ SIDEBARS = {
         "": ["Overview"],
         "Customers & wallets": CUSTOMERS,
         "Ledger": ["Ledger entries", "Payments", "Lots", "Ledger check", "Seals"],
-        "Usage": USAGE,
+        "Usage": COSTS,
         "Prices": [
             "Event types",
             "Price rules",

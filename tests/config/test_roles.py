@@ -30,6 +30,8 @@ MAY_VIEW = {
     "billing.seal": {FINANCE, ADMINISTRATOR},
     "billing.checkrun": {FINANCE, ADMINISTRATOR},
     "billing.usagerecord": EVERYBODY,
+    "billing.unpricedgroup": PRICERS,
+    "billing.rerating": PRICERS,
     "billing.pipelinerun": EVERYBODY,
     "billing.agentjob": EVERYBODY,
     "billing.project": EVERYBODY,

@@ -10,12 +10,15 @@ from django.db import connection
 from billing import checks
 from billing.checks.rules import RULES
 from billing.events import Capture, Charged
-from billing.models import CheckRun, Operation
+from billing.models import Basis, CheckRun, Operation
 from billing.seal_chain import HOURS
-from billing.services import charging, customers, holds, ledger, refunds, seals
+from billing.services import charging, customers, holds, ledger, refunds, rerating, seals
 from billing.services.idempotency import Call
+from billing.services.rerating import Scope
+from pricing.services import rate_changes
 from pricing.units import Usage
 from tests.billing.factories import NOW, a_caller, a_deposit, a_price, a_wallet, an_event
+from tests.people import a_person
 from tests.pricing.factories import ProviderRateFactory, RateSeriesFactory
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +32,7 @@ def company() -> None:
     caller = a_caller()
     a_price("4")
     series = RateSeriesFactory.create(provider_model__name="claude-test", unit_kind="input")
-    ProviderRateFactory.create(series=series, price=Decimal(3), per=1_000_000)
+    rate = ProviderRateFactory.create(series=series, price=Decimal(3), per=1_000_000)
     wallet = a_wallet(caller, credits="100")
     other = a_wallet(caller, "user_43", credits="100")
     customers.set_overdraft_limit(wallet_id=wallet.pk, limit=Decimal(50), reason="Trusted", now=NOW)
@@ -45,11 +48,17 @@ def company() -> None:
     holds.capture(event=an_event(caller, capture=Capture(placed.hold.pk)), customer="user_42", now=NOW)
     assert len(seals.seal_due(now=LATER)) == 1
     a_deposit(wallet, "10", now=LATER)
+    rate_changes.correct(
+        rate=rate, price=Decimal(2), per=1_000_000, source="invoice", reason="Typed wrong", actor=a_person(name="vera"), now=LATER
+    )
+    scope = Scope(since=NOW - timedelta(days=1), until=LATER, basis=Basis.RATES, rate_ids=(rate.pk,))
+    run = rerating.request(scope=scope, reason="Corrected", actor="user:vera", now=LATER)
+    assert rerating.run(rerating_id=run.pk, clock=lambda: LATER).adjusted == 1
 
 
 def corrupt(statement: str) -> None:
     """Do what only somebody with the database's own powers can do."""
-    tables = ("ledgerentry", "wallet", "lot", "hold", "seal", "usagerecord", "idempotencykey", "payment")
+    tables = ("costadjustment", "ledgerentry", "wallet", "lot", "hold", "seal", "usagerecord", "idempotencykey", "payment")
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for table in tables:
@@ -75,6 +84,8 @@ CORRUPTIONS: dict[str, str] = {
     "price_version": "UPDATE billing_ledgerentry SET occurred_at = '2020-01-01' WHERE kind = 'charge'",
     "usage_record": "UPDATE billing_usagerecord SET credits = credits + 1",
     "provider_cost": "UPDATE billing_usagerecord SET cost_amount = cost_amount * 2 WHERE cost_status = 'priced'",
+    "cost_adjustment": "UPDATE billing_costadjustment SET lines = '[]'",
+    "adjustment_chain": "UPDATE billing_costadjustment SET number = 2",
     "idempotency": "DELETE FROM billing_idempotencykey WHERE operation = 'event'",
     "deposit": "UPDATE billing_payment SET amount = amount + 1",
     "reversal": "UPDATE billing_ledgerentry SET credits = 50 WHERE kind = 'refund'",
@@ -109,6 +120,9 @@ class TestTheCheck:
         [
             ("deposit", "UPDATE billing_ledgerentry SET payment_id = NULL, approved_by_id = NULL WHERE kind = 'deposit'"),
             ("lot_origin", "UPDATE billing_lot SET granted = granted + 1 WHERE kind = 'paid'"),
+            ("adjustment_chain", "UPDATE billing_costadjustment SET amount_before = 1, amount = amount_after - 1"),
+            ("adjustment_chain", "UPDATE billing_ledgerentry SET provider_cost = 1 WHERE kind = 'charge'"),
+            ("adjustment_chain", "UPDATE billing_costadjustment SET recorded_at = recorded_at - interval '1 day'"),
             ("idempotency", "UPDATE billing_idempotencykey SET effect_id = effect_id + 1000000 WHERE operation = 'event'"),
             ("hold", "DELETE FROM billing_ledgerentry e USING billing_hold h WHERE e.transaction_id = h.usage_record_id"),
         ],

@@ -89,7 +89,7 @@ def test_a_version_is_ended_once_and_nothing_else() -> None:
         execute("UPDATE pricing_priceversion SET effective_to = %s", later + timedelta(days=1))
 
 
-KEPT = ["ledgerentry", "payment", "idempotencykey", "seal", "wallet", "lot", "hold", "usagerecord"]
+KEPT = ["costadjustment", "rerating", "ledgerentry", "payment", "idempotencykey", "seal", "wallet", "lot", "hold", "usagerecord"]
 
 
 @pytest.mark.parametrize("table", ["pricing_priceversion", *(f"billing_{noun}" for noun in KEPT)])
