@@ -19,6 +19,7 @@ from pricing.queries import workspace
 from pricing.rate_catalogue import tier_of
 from pricing.rating import UNIT_WORDS
 from pricing.services import rate_changes
+from pricing.services.refusals import RateRefusedError
 from pricing.units import UnitKind
 
 _MILLION: Final = 1_000_000
@@ -139,7 +140,7 @@ def add_name(request: HttpRequest, form: NameDialog, group: UnpricedGroup) -> st
     """Let the model be found by the group's name, and say so."""
     assert isinstance(request.user, User)
     if not group.model:
-        raise rate_changes.RateRefusedError("The app named no model, so there is no name to add.")
+        raise RateRefusedError("The app named no model, so there is no name to add.")
     model = ProviderModel.objects.get(pk=form.cleaned_data["model"])
     rate_changes.add_alias(model=model, alias=group.model, reason=form.cleaned_data["reason"], actor=request.user)
     return f"{model} is found as {group.model} as well. Re-rate the records now."
