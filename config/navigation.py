@@ -91,6 +91,7 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
         (
             ListLink("Event types", "category", "pricing.eventtype"),
             ListLink("Price rules", "sell", "pricing.pricerule"),
+            ListLink("Proposals", "approval", "pricing.proposal", Badge("open_proposals", "Prices that wait for a decision")),
             PageLink("Prices as of a date", "event_available", "pricing_prices_as_of", "pricing.view_priceversion"),
             PageLink("Simulator", "calculate", "pricing_simulator", "pricing.view_providerrate"),
             ListLink("Price versions", "history", "pricing.priceversion"),

@@ -16,6 +16,7 @@ from pricing.models import PriceVersion
 from tests.billing.factories import ProjectFactory, a_caller, a_price, a_token, a_wallet, an_event
 from tests.people import a_person
 from tests.pricing.factories import ProviderRateFactory, RateChangeFactory
+from tests.pricing.proposals import a_persons_proposal
 
 
 def a_company(now: datetime) -> Project:
@@ -61,7 +62,7 @@ def everything() -> dict[str, int]:
     AccessAttempt.objects.create(username="ann", ip_address="127.0.0.1", user_agent="", failures_since_start=3)
     interval = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.HOURS)
     PeriodicTask.objects.create(name="Seal the ledger", task="billing.tasks.seal", interval=interval)
-    a_person(name="somebody")
+    a_persons_proposal(a_person(name="somebody"), PriceVersion.objects.get().rule)
     Group.objects.create(name="Own cut")
     return {model._meta.label_lower: _a_row(model) for model in _registered()}
 

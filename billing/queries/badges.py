@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from billing.models import CheckRun, Project, UsageRecord, Wallet
 from billing.queries import costs
-from pricing.queries import rate_imports
+from pricing.queries import proposals, rate_imports
 
 CAP: Final = 99
 UNPRICED_WINDOW: Final = timedelta(days=30)
@@ -39,6 +39,11 @@ def unpriced_records() -> str:
 def unpriced(*, since: Any) -> "QuerySet[UsageRecord]":
     """Return the usage records since `since` whose provider cost is unknown to this day."""
     return costs.unpriced(UsageRecord.objects.filter(occurred_at__gte=since))
+
+
+def open_proposals() -> str:
+    """Count the proposed prices that wait for a decision."""
+    return _kept("open_proposals", lambda: _capped(proposals.open_proposals()))
 
 
 def broken_rules() -> str:

@@ -34,6 +34,7 @@ SIDEBARS = {
         "Prices": [
             "Event types",
             "Price rules",
+            "Proposals",
             "Prices as of a date",
             "Simulator",
             "Price versions",
@@ -52,6 +53,7 @@ SIDEBARS = {
         "Prices": [
             "Event types",
             "Price rules",
+            "Proposals",
             "Prices as of a date",
             "Simulator",
             "Price versions",
@@ -67,7 +69,7 @@ SIDEBARS = {
         "Customers & wallets": CUSTOMERS,
         "Ledger": ["Ledger entries", "Payments", "Lots"],
         "Usage": USAGE,
-        "Prices": ["Event types", "Price rules", "Prices as of a date", "Price versions"],
+        "Prices": ["Event types", "Price rules", "Proposals", "Prices as of a date", "Price versions"],
         "Projects & keys": ["Projects"],
     },
     Role.ENGINEER: {
@@ -84,6 +86,7 @@ SIDEBARS = {
         "Prices": [
             "Event types",
             "Price rules",
+            "Proposals",
             "Prices as of a date",
             "Simulator",
             "Price versions",

@@ -41,6 +41,7 @@ MAY_VIEW = {
     "pricing.eventtype": EVERYBODY,
     "pricing.pricerule": MONEY,
     "pricing.priceversion": MONEY,
+    "pricing.proposal": MONEY,
     "pricing.providermodel": OWNERS,
     "pricing.rateseries": PRICERS,
     "pricing.providerrate": PRICERS,

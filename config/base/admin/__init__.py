@@ -16,7 +16,7 @@ from config.base.admin.filters import DayRangeFilter, MomentRangeFilter
 from config.base.admin.history import ReasonForm, TrackedAdmin
 from config.base.admin.keyset import KeysetAdmin
 from config.base.admin.records import BaseAdmin, ReadOnlyAdmin
-from config.base.admin.show import badge, credits_, lines, link, moment, money, names, table, yes_no
+from config.base.admin.show import badge, credits_, lines, link, moment, money, names, share, short_money, table, yes_no
 
 __all__ = [
     "BaseAdmin",
@@ -43,6 +43,8 @@ __all__ = [
     "moment",
     "money",
     "names",
+    "share",
+    "short_money",
     "table",
     "yes_no",
 ]

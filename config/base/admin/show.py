@@ -15,7 +15,10 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from config.base.exact import Rounding, round_to
+
 EMPTY = "-"
+_PERCENT_STEP = Decimal("0.1")
 
 
 def credits_(value: Decimal | None) -> SafeString:
@@ -29,6 +32,21 @@ def money(value: Decimal | None, currency: str) -> SafeString:
         return _figure(EMPTY)
     whole, _, places = _grouped(value).partition(".")
     return _figure(f"{whole}.{places.ljust(2, '0')} {currency}")
+
+
+def share(value: Decimal | None, *, is_change: bool = False) -> str:
+    """Show a share in percent, to one place: 46.4 %, and a change with its sign: +12.5 %."""
+    if value is None:
+        return EMPTY
+    percent = round_to(value * 100, _PERCENT_STEP, Rounding.HALF_UP)
+    return f"{'+' if is_change and percent > 0 else ''}{_grouped(percent)}\N{NO-BREAK SPACE}%"
+
+
+def short_money(value: Decimal | None, currency: str) -> SafeString:
+    """Show money to four digits, at least two places: 0.03812 USD, 62.08 USD. For what was computed; `money` for what is booked."""
+    if value is None or not value:
+        return money(value, currency)
+    return money(round_to(value, Decimal(1).scaleb(-max(2, 3 - value.adjusted())), Rounding.HALF_UP), currency)
 
 
 class _Unbroken(SafeString):
