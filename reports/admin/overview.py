@@ -12,10 +12,15 @@ from enum import StrEnum
 from typing import Any
 
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.timesince import timesince
 
 from billing.queries import badges
 from config.base.admin import moment, places
+from pricing.admin import proposal_view
+from pricing.models import Proposal
+from pricing.queries import proposals
 from reports.queries import overview
 
 # The check runs every hour; one that is a day old has stopped.
@@ -48,7 +53,18 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     now = timezone.now()
     steps = overview.first_steps()
     movements = overview.movements(now=now) if places.may_list(request, "billing.ledgerentry") and steps.are_done else None
-    tiles = [*_money(request, movements), *_wallets(request), *_work(request, now), *_proof(request, now)] if steps.are_done else []
+    undecided = overview.undecided() if places.may_list(request, "pricing.proposal") and steps.are_done else None
+    tiles = (
+        [
+            *_money(request, movements),
+            *_wallets(request),
+            *_work(request, now),
+            *_decisions(request, undecided),
+            *_proof(request, now),
+        ]
+        if steps.are_done
+        else []
+    )
     return {
         **context,
         "title": "Overview",
@@ -57,6 +73,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "tiles": tiles,
         "tone": max((tile.tone for tile in tiles), key=list(Tone).index, default=Tone.CALM),
         "concerns": [tile for tile in tiles if tile.tone is not Tone.CALM],
+        "undecided": [_to_decide(proposal) for proposal in undecided.first] if undecided else [],
         "steps": steps,
         "endpoint": request.build_absolute_uri("/api/v1/events"),
         "places": _places(request),
@@ -132,6 +149,30 @@ def _work(request: HttpRequest, now: datetime) -> Iterator[Tile]:
         sentence = f"{_credits(holds.credits)} credits are set aside for actions still running." if holds.open else "Nothing is set aside."
         tone = Tone.WARN if holds.overdue else Tone.CALM
         yield Tile("Open holds", holds.open.text, "", sentence + overdue, places.list_of(request, "billing.hold"), "Show holds", tone)
+
+
+def _decisions(request: HttpRequest, found: overview.Undecided | None) -> Iterator[Tile]:
+    if found is not None:
+        yield Tile(
+            "Open proposals",
+            found.count.text,
+            "",
+            "Somebody has to apply or reject them." if found.count else "No price waits for a decision.",
+            places.list_of(request, "pricing.proposal", "state__exact=proposed" if found.count else ""),
+            "Decide" if found.count else "Show proposals",
+            Tone.WARN if found.count else Tone.CALM,
+        )
+
+
+def _to_decide(proposal: Proposal) -> dict[str, Any]:
+    return {
+        "rule": str(proposal.rule),
+        "change": proposal_view.summary(proposal),
+        "proposer": proposal_view.proposer(proposal),
+        "age": timesince(proposal.created_at, depth=1),
+        "is_stale": proposals.is_stale(proposal),
+        "href": reverse("admin:pricing_proposal_change", args=[proposal.pk]),
+    }
 
 
 def _proof(request: HttpRequest, now: datetime) -> Iterator[Tile]:

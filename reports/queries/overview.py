@@ -32,11 +32,12 @@ from billing.models import (
 )
 from billing.queries import badges
 from config.base.exact import ZERO
-from pricing.models import PriceVersion
-from pricing.queries import workspace
+from pricing.models import PriceVersion, Proposal
+from pricing.queries import proposal_page, proposals, workspace
 
 WEEK = timedelta(days=6)  # and today
 CAP = 1_000
+NAMED = 5
 _SPENT = (EntryKind.CHARGE, EntryKind.REFUND)
 
 
@@ -82,6 +83,14 @@ class Capped:
 
     def __bool__(self) -> bool:
         return self.number > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """Prices that wait for a decision, and the first of them."""
+
+    count: Capped
+    first: tuple[Proposal, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +182,12 @@ def holds(*, now: datetime) -> Holds:
 def unpriced(*, now: datetime) -> Capped:
     """Return how many records of the last 30 days have no known provider cost."""
     return _count(badges.unpriced(since=now - badges.UNPRICED_WINDOW))
+
+
+def undecided() -> Undecided:
+    """Return the proposed prices that wait for a decision, those that wait longest by name."""
+    waiting = proposals.open_proposals()
+    return Undecided(count=_count(waiting), first=tuple(waiting.defer(*proposal_page.LARGE)[:NAMED]))
 
 
 def proof() -> Proof:

@@ -17,8 +17,10 @@ from billing.models import CheckRun, CostStatus, Customer, Project, UsageRecord,
 from billing.queries import badges
 from config import navigation
 from config.roles import Role
+from pricing.models import ProposalState
 from tests import desk, people
 from tests.billing.factories import ProjectFactory, a_caller, a_wallet
+from tests.pricing.proposals import a_persons_proposal, a_rule
 
 pytestmark = pytest.mark.django_db
 
@@ -171,6 +173,12 @@ class TestBadges:
             known.occurred_at, known.cost_status = timezone.now() - timedelta(days=days), CostStatus.UNPRICED
             known.save(force_insert=True)
         assert badges.unpriced_records() == "2"
+
+    def test_count_the_prices_that_wait_for_a_decision(self) -> None:
+        author = people.a_person(Role.FINANCE)
+        a_persons_proposal(author, a_rule("a.first"))
+        a_persons_proposal(author, a_rule("b.second"), state=ProposalState.DRAFT)
+        assert badges.open_proposals() == "1"
 
     def test_tell_what_the_last_ledger_check_found(self) -> None:
         assert badges.broken_rules() == ""

@@ -33,8 +33,8 @@ class TestCompare:
 
     def test_what_comes_and_what_goes_is_shown(self) -> None:
         large = Component("output", Decimal(2), 1000, "large", ("gpt-5",))
-        before = a_price(components=(large,), rounding_step=Decimal(1), rounding_mode=Rounding.UP)
-        after = a_price(tiers=(Tier(Decimal(10), Decimal(3)),), minimum=Decimal(2))
+        before = a_price("4", components=(large,), rounding_step=Decimal(1), rounding_mode=Rounding.UP)
+        after = a_price("4", tiers=(Tier(Decimal(10), Decimal(3)),), minimum=Decimal(2))
         assert [(figure.label, figure.before, figure.after) for figure in compare(before, after)] == [
             ("Per event", 4, 4),
             ("Per event beyond 10", None, 3),

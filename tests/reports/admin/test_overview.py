@@ -10,8 +10,10 @@ from django.utils import timezone
 
 from billing.models import CheckRun
 from config.roles import Role
+from pricing.models import PriceRule
 from reports.admin.overview import Tone
 from tests import desk, people
+from tests.pricing.proposals import an_advised_proposal
 
 pytestmark = pytest.mark.django_db
 
@@ -70,6 +72,16 @@ class TestDeskWithUsage:
         tiles = finance.get("/admin/").context["tiles"]
         assert {tile.title: finance.get(tile.href, follow=True).status_code for tile in tiles} == {tile.title: 200 for tile in tiles}
 
+    def test_leads_to_the_prices_that_wait_for_a_decision(self, finance: Client) -> None:
+        a_check()
+        assert "No price waits for a decision." in finance.get("/admin/").content.decode()
+        proposal = an_advised_proposal(PriceRule.objects.get())
+        page = finance.get("/admin/")
+        assert page.context["tone"] is Tone.WARN
+        [row] = page.context["undecided"]
+        assert (row["rule"], row["change"]) == ("chat.reply/default", "4 → 4.5 per event (+12.5\N{NO-BREAK SPACE}%)")
+        assert f'href="/admin/pricing/proposal/{proposal.pk}/change/"' in page.content.decode()
+
     def test_costs_few_queries(self, finance: Client) -> None:
         finance.get("/admin/")
         with CaptureQueriesContext(connection) as queries:
@@ -84,7 +96,16 @@ class TestRoles:
             (Role.ENGINEER, ["Unpriced records"]),
             (
                 Role.SUPPORT,
-                ["Credits out", "Credits in", "Low wallets", "Wallets in debt", "Frozen wallets", "Unpriced records", "Open holds"],
+                [
+                    "Credits out",
+                    "Credits in",
+                    "Low wallets",
+                    "Wallets in debt",
+                    "Frozen wallets",
+                    "Unpriced records",
+                    "Open holds",
+                    "Open proposals",
+                ],
             ),
         ],
     )

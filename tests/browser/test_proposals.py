@@ -1,0 +1,68 @@
+"""One person proposes a price, another reads why and applies it, in a real browser."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from config.roles import Role
+from pricing.models import PriceRule, Proposal
+from tests.pricing.proposals import a_rule, an_advised_proposal
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def rule(live_server: LiveServer) -> PriceRule:
+    return a_rule()
+
+
+def widest(page: Page) -> int:
+    """Return by how many pixels the page is wider than the screen."""
+    return int(page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+
+
+class TestTwoPeople:
+    def test_propose_and_apply(self, rule: PriceRule, a_page: Callable[[Role], Page]) -> None:
+        author = a_page(Role.PRODUCT_MANAGER)
+        author.goto(f"/admin/pricing/pricerule/{rule.pk}/publish/")
+        author.fill("#id_credits_per_event", "4.5")
+        author.fill("#id_reason", "The new model costs more")
+        author.get_by_role("button", name="Propose").click()
+        author.get_by_role("link", name="Proposals").click()
+        author.get_by_role("link", name="chat.reply/default").click()
+        expect(author.get_by_text("You proposed this price, so somebody else decides")).to_be_visible()
+        expect(author.get_by_role("link", name="Apply")).to_have_count(0)
+
+        decider = a_page(Role.FINANCE)
+        decider.goto("/admin/pricing/proposal/")
+        decider.get_by_role("link", name="chat.reply/default").click()
+        expect(decider.get_by_role("heading", name="4 → 4.5 per event")).to_be_visible()
+        decider.get_by_role("link", name="Apply").click()
+        decider.fill("#dialog input[name=effective_from]", "2026-01-01T00:00")
+        decider.fill("#dialog textarea[name=reason]", "It does, and the list price is ready")
+        decider.click("#dialog button[type=submit]")
+        expect(decider.locator("#dialog")).to_contain_text("let the new version start at")
+        expect(decider.locator("#dialog textarea[name=reason]")).to_have_value("It does, and the list price is ready")
+        decider.fill("#dialog input[name=effective_from]", "2099-01-01T00:00")
+        decider.click("#dialog button[type=submit]")
+        expect(decider.get_by_text("Version 2 holds from 2099-01-01")).to_be_visible()
+        version = Proposal.objects.get().version
+        assert version is not None
+        assert (str(version.created_by), str(version.approved_by)) == ("product_manager", "finance")
+
+
+class TestPage:
+    def test_reads_on_a_phone_and_draws_the_drift(self, rule: PriceRule, a_page: Callable[[Role], Page]) -> None:
+        proposal = an_advised_proposal(rule)
+        page = a_page(Role.PRODUCT_MANAGER)
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.goto(f"/admin/pricing/proposal/{proposal.pk}/change/")
+        page.locator("#evidence summary").click()
+        expect(page.get_by_text("Hash of the evidence")).to_be_visible()
+        assert widest(page) <= 0
+        drawn = "Chart.getChart(document.querySelector('canvas.chart')).getDatasetMeta(0).data.map(bar => Math.abs(bar.x - bar.base))"
+        lengths = page.evaluate(drawn)
+        assert len(lengths) == 9
+        assert lengths[0] > lengths[8] > lengths[1] > 0
