@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from config.base.admin import badge, credits_, link, moment, names, share, short_money, table
 from config.base.exact import CONTEXT
-from pricing.admin import proposal_drift
+from pricing.admin import proposal_drift, proposal_replay
 from pricing.advisor.evidence import Evidence, Window
 from pricing.comparison import Figure
 from pricing.models import Proposal, ProposalSource, ProposalState
@@ -192,6 +192,8 @@ def _cards(page: ProposalPage) -> list[Card]:
         was = f"was {share(_decimal(margin['baseline']))}, " if margin["baseline"] else ""
         tone = "warning" if _below(margin["current"], margin["target"]) else ""
         cards.append(Card("Margin now", share(_decimal(margin["current"])), f"{was}target {share(_decimal(margin['target']))}", tone))
+        if not backtest and margin["suggested"]:
+            cards.append(Card("Margin with this price", share(_decimal(margin["suggested"])), "estimated from averages"))
     if backtest:
         cards.append(
             Card("Margin with this price", share(_decimal(backtest["margin_after"])), f"over {backtest['events']:,} recorded events")
@@ -272,13 +274,27 @@ def _why(page: ProposalPage) -> dict[str, Any] | None:
         return None
     bars = proposal_drift.steps(found)
     return {
-        "rationale": found["rationale"],
+        "rationale": [sentence for sentence in found["rationale"] if sentence not in _told_below(page, found)],
         "advice": found["headline"] if page.proposal.original else "",
         "chart": proposal_drift.chart(bars) if bars else None,
         "lines": proposal_drift.lines(bars, found["drift"]["currency"]) if bars else (),
-        "diagnosis": found["diagnosis"],
+        "diagnosis": [_finding(finding, found) for finding in found["diagnosis"]],
         "guardrails": found["guardrails"],
     }
+
+
+def _finding(finding: Mapping[str, str], found: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what was found and what would mend it; a sentence that the drift tells already is named by its cause."""
+    parts = {part["sentence"] for part in found["drift"]["parts"]} if found["drift"] else set()
+    cause = proposal_drift.PART_WORDS.get(finding["cause"], finding["cause"])
+    return f"{cause}." if finding["sentence"] in parts else finding["sentence"], finding["remedy"]
+
+
+def _told_below(page: ProposalPage, found: Mapping[str, Any]) -> set[str]:
+    """Return the sentences that stand beside their figures further down."""
+    told = {part["sentence"] for part in found["drift"]["parts"]} if found["drift"] else set()
+    told |= {guard["sentence"] for guard in found["guardrails"]} | {finding["remedy"] for finding in found["diagnosis"]}
+    return told | set(page.evidence.notes if page.evidence else ())
 
 
 def _backtest(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -349,6 +365,7 @@ def _evidence(page: ProposalPage) -> dict[str, Any] | None:
         "policy": _policy(page) if policy else "",
         "versions": format_html_join(", ", "{}", ((link(pk, "pricing_priceversion_change", pk),) for pk in found.price_version_ids)) or "-",
         "rates": format_html_join(", ", "{}", ((link(pk, "pricing_providerrate_change", pk),) for pk in found.rate_ids)) or "-",
+        "replay": proposal_replay.replay(proposal),
     }
 
 

@@ -65,7 +65,7 @@ def load(proposal: Proposal) -> ProposalPage:
     evidence = Evidence.from_json(proposal.evidence) if proposal.evidence else None
     policy = Policy.from_json(proposal.policy) if proposal.policy else None
     settings = workspace.load()
-    is_paid = evidence is not None and evidence.current.credits > 0
+    is_paid = evidence is not None and evidence.current.credits > 0 and evidence.current.value > 0
     if evidence is not None and is_paid:
         credit_value = CONTEXT.divide(evidence.current.value, evidence.current.credits)
     else:

@@ -20,7 +20,7 @@ from billing.queries import badges
 from config.base.admin import moment, places
 from pricing.admin import proposal_view
 from pricing.models import Proposal
-from pricing.queries import proposals
+from pricing.queries import proposal_page, proposals
 from reports.queries import overview
 
 # The check runs every hour; one that is a day old has stopped.
@@ -74,6 +74,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "tone": max((tile.tone for tile in tiles), key=list(Tone).index, default=Tone.CALM),
         "concerns": [tile for tile in tiles if tile.tone is not Tone.CALM],
         "undecided": [_to_decide(proposal) for proposal in undecided.first] if undecided else [],
+        "may_decide": request.user.has_perm(proposal_page.DECIDE),
         "steps": steps,
         "endpoint": request.build_absolute_uri("/api/v1/events"),
         "places": _places(request),
@@ -159,7 +160,7 @@ def _decisions(request: HttpRequest, found: overview.Undecided | None) -> Iterat
             "",
             "Somebody has to apply or reject them." if found.count else "No price waits for a decision.",
             places.list_of(request, "pricing.proposal", "state__exact=proposed" if found.count else ""),
-            "Decide" if found.count else "Show proposals",
+            "Show proposals",
             Tone.WARN if found.count else Tone.CALM,
         )
 

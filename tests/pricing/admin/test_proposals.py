@@ -11,15 +11,17 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
 
 from config.roles import Role
 from pricing.admin import proposal_panels
+from pricing.advisor.recommend import recommend
 from pricing.definition import Definition
 from pricing.models import PriceRule, PriceVersion, Proposal, ProposalState
 from pricing.services import prices, proposals
 from tests import people
 from tests.billing.admin import dialogs
-from tests.pricing.proposals import a_backtest, a_definition, a_persons_proposal, a_rule, an_advised_proposal
+from tests.pricing.proposals import POLICY, a_backtest, a_definition, a_persons_proposal, a_rule, an_advised_proposal, some_evidence
 
 pytestmark = pytest.mark.django_db
 PRICERS = {Role.FINANCE, Role.PRODUCT_MANAGER, Role.ADMINISTRATOR}
@@ -390,6 +392,38 @@ class TestEditing:
         page = manager.post(self.address(proposal), self.a_form()).content.decode()
         assert "has come since this was proposed" in page
         assert "A round figure" in page
+
+
+class TestReplay:
+    def a_real_one(self, **fields: Any) -> Proposal:
+        rule = a_rule()
+        evidence = some_evidence(rule.versions.get())
+        advice = recommend(evidence, POLICY)
+        assert advice.definition is not None
+        given = {"definition": advice.definition.as_json(), "recommendation": advice.as_json(), "reason": advice.headline}
+        return an_advised_proposal(rule, **given | fields)
+
+    def test_gives_the_same_bytes(self, manager: Client) -> None:
+        page = read(manager, self.a_real_one())
+        assert "The same evidence and policy give the same recommendation, byte for byte." in page
+
+    def test_shows_no_sentence_twice(self, manager: Client) -> None:
+        proposal = self.a_real_one()
+        found = proposal.recommendation
+        assert found is not None
+        page = read(manager, proposal)
+        told = [*found["rationale"], *(guard["sentence"] for guard in found["guardrails"])]
+        assert {sentence: page.count(escape(sentence)) for sentence in told} == dict.fromkeys(told, 1)
+
+    def test_tells_when_it_comes_out_otherwise(self, manager: Client) -> None:
+        assert "This release advises otherwise on the same evidence" in read(manager, an_advised_proposal())
+
+    def test_tells_when_the_evidence_is_not_what_was_hashed(self, manager: Client) -> None:
+        assert "not what its hash was made of" in read(manager, an_advised_proposal(evidence_hash="0" * 64))
+
+    def test_tells_when_it_cannot_be_done(self, manager: Client) -> None:
+        page = read(manager, an_advised_proposal(policy=POLICY.as_json() | {"target_margin": "1"}))
+        assert "This release cannot advise on evidence of that time (ValueError: no price meets" in page
 
 
 class TestPanels:
