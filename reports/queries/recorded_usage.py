@@ -9,6 +9,7 @@ cost or brought in:
 * what it brought in are its ledger entries: the value of the lots that paid, refunds taken off.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from django.db import OperationalError, connection
 from billing.models import Environment
 from config.base.database import snapshot
 from config.base.errors import DomainError
-from config.base.exact import ZERO
+from config.base.exact import CONTEXT, ZERO
 from pricing.advisor.evidence import REPORTED, Consumed, ModelUse, Window
 from pricing.models import PriceRule, PriceVersion, Segment
 from pricing.queries import workspace
@@ -88,7 +89,8 @@ def reading() -> Iterator[None]:
     try:
         with snapshot():
             with connection.cursor() as cursor:
-                cursor.execute(f"SET LOCAL statement_timeout = '{_PATIENCE}'")
+                # Compiling these statements takes longer than running them, and what is streamed is read to its end.
+                cursor.execute(f"SET LOCAL statement_timeout = '{_PATIENCE}'; SET LOCAL jit = off; SET LOCAL cursor_tuple_fraction = 1")
             yield
     except OperationalError as error:
         if isinstance(error.__cause__, psycopg.errors.QueryCanceled):
@@ -100,8 +102,9 @@ def reading() -> Iterator[None]:
 # meaningful only where `is_known`.
 COSTED: Final = """
     WITH costed AS NOT MATERIALIZED (
-        SELECT r.id, r.occurred_at, r.customer_id, r.price_version_id, r.quantity, r.provider, r.model, r.is_batch, r.retries,
-               r.fallbacks,
+        SELECT r.id, r.customer_id, r.price_version_id, r.provider, r.model, r.is_batch, r.retries, r.fallbacks,
+               r.quantity, r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cache_write_tokens, r.reasoning_tokens,
+               r.audio_input_tokens, r.audio_output_tokens, r.images, r.video_seconds, r.credits, r.price_lines,
                CASE WHEN lower(r.service_tier) = ANY(%(standard)s) THEN %(standard_tier)s ELSE lower(r.service_tier) END AS service_tier,
                -- An app that tells a cost of its own has called somebody at least once.
                CASE WHEN r.cost_status = 'reported' THEN greatest(r.requests, 1) ELSE r.requests END AS requests,
@@ -118,6 +121,20 @@ COSTED: Final = """
     )
 """
 
+# `moved`: the entries of those records. A charge takes credits and a refund gives some of them back, so their sum, turned
+# round, is what stayed with us.
+MOVED: Final = f"""{COSTED}
+    , charge AS (
+        SELECT costed.id AS record_id, e.id, e.credits, e.value
+        FROM costed JOIN billing_ledgerentry e ON e.transaction_id = costed.id AND e.kind = 'charge'
+    ), moved AS (
+        SELECT record_id, credits, value FROM charge
+        UNION ALL
+        SELECT charge.record_id, e.credits, e.value
+        FROM charge JOIN billing_ledgerentry e ON e.reverses_id = charge.id AND e.kind = 'refund' AND e.recorded_at < %(known_at)s
+    )
+"""
+
 _COUNTS = f"""{COSTED}
     SELECT count(*), count(*) FILTER (WHERE NOT is_known), count(*) FILTER (WHERE is_known AND is_failed),
            coalesce(sum(retries) FILTER (WHERE is_known), 0), coalesce(sum(fallbacks) FILTER (WHERE is_known), 0),
@@ -127,25 +144,17 @@ _COUNTS = f"""{COSTED}
            coalesce(array_agg(DISTINCT price_version_id), '{{}}')
     FROM costed
 """
-# A charge takes credits, a refund gives some of them back: their sum, turned round, is what stayed with us.
-_BROUGHT_IN = f"""{COSTED}
-    , charge AS (
-        SELECT e.id, e.credits, e.value FROM costed JOIN billing_ledgerentry e ON e.transaction_id = costed.id AND e.kind = 'charge'
-        WHERE costed.is_known
-    ), refund AS (
-        SELECT e.credits, e.value FROM charge JOIN billing_ledgerentry e ON e.reverses_id = charge.id AND e.kind = 'refund'
-        WHERE e.recorded_at < %(known_at)s
-    )
-    SELECT coalesce(-sum(credits), 0), coalesce(-sum(value), 0)
-    FROM (SELECT credits, value FROM charge UNION ALL SELECT credits, value FROM refund) moved
+_BROUGHT_IN = f"""{MOVED}
+    SELECT coalesce(-sum(moved.credits), 0), coalesce(-sum(moved.value), 0)
+    FROM moved JOIN costed ON costed.id = moved.record_id WHERE costed.is_known
 """
 _REQUESTS = f"""{COSTED}
     SELECT provider, model, service_tier, is_batch, sum(requests) FROM costed WHERE is_known GROUP BY 1, 2, 3, 4
 """
 _UNITS = f"""{COSTED}
-    SELECT provider, model, service_tier, is_batch, line->>'unit', sum((line->>'quantity')::numeric), sum((line->>'amount')::numeric),
-           coalesce(array_agg(DISTINCT (line->>'rate_id')::bigint) FILTER (WHERE line->>'rate_id' IS NOT NULL), '{{}}')
-    FROM costed, jsonb_array_elements(lines) line WHERE is_known GROUP BY 1, 2, 3, 4, 5
+    SELECT provider, model, service_tier, is_batch, line->>'unit', (line->>'rate_id')::bigint, sum((line->>'quantity')::numeric),
+           sum((line->>'amount')::numeric)
+    FROM costed, jsonb_array_elements(lines) line WHERE is_known GROUP BY 1, 2, 3, 4, 5, 6
 """
 
 
@@ -173,19 +182,26 @@ def window(scope: Scope) -> Found:
     return Found(found, frozenset(version_ids), rate_ids)
 
 
+def count(scope: Scope) -> int:
+    """Return how many records there are."""
+    ((records,),) = _rows(f"{COSTED} SELECT count(*) FROM costed", scope)
+    return int(records)
+
+
 def _models(scope: Scope) -> tuple[tuple[ModelUse, ...], frozenset[int]]:
-    units: dict[tuple[Any, ...], dict[str, Consumed]] = {}
-    rate_ids: set[int] = set()
-    for *key, unit, quantity, amount, ids in _rows(_UNITS, scope):
-        units.setdefault(tuple(key), {})[unit] = Consumed(quantity, amount)
-        rate_ids.update(ids)
+    units: defaultdict[tuple[Any, ...], defaultdict[str, Consumed]] = defaultdict(lambda: defaultdict(lambda: Consumed(ZERO, ZERO)))
+    rate_ids = set()
+    for *key, unit, rate_id, quantity, amount in _rows(_UNITS, scope):
+        so_far = units[tuple(key)][unit]
+        units[tuple(key)][unit] = Consumed(CONTEXT.add(so_far.quantity, quantity), CONTEXT.add(so_far.cost, amount))
+        rate_ids.add(rate_id)
     uses = []
     for provider, model, tier, batch, requests in _rows(_REQUESTS, scope):
-        consumed = dict(sorted(units.get((provider, model, tier, batch), {}).items()))
+        consumed = dict(sorted(units[provider, model, tier, batch].items()))
         uses.append(ModelUse(provider, model, tier, batch, int(requests), consumed))
     # In Python: the order must not depend on the collation of a database.
     uses.sort(key=lambda use: (use.provider, use.model, use.service_tier, use.batch))
-    return tuple(uses), frozenset(rate_ids)
+    return tuple(uses), frozenset(rate_ids - {None})  # a cost that the app told has no rate
 
 
 def _rows(statement: str, scope: Scope) -> list[tuple[Any, ...]]:
