@@ -40,6 +40,14 @@ def policy() -> Policy:
     )
 
 
+def last_days(*, now: datetime) -> tuple[datetime, datetime]:
+    """Return from when to when the last whole days went, as many as the Advisor looks at."""
+    row = workspace.load()
+    zone = ZoneInfo(row.time_zone)
+    today = now.astimezone(zone).date()
+    return _midnight(today - timedelta(days=row.advisor_window_days), zone), _midnight(today, zone)
+
+
 def evidence_for(rule: PriceRule, *, now: datetime) -> Evidence:
     """Return what is known at `now` about the price of `rule` that is in force then.
 
@@ -56,7 +64,7 @@ def evidence_for(rule: PriceRule, *, now: datetime) -> Evidence:
         days = _Days(version, timedelta(days=row.advisor_window_days), ZoneInfo(row.time_zone), now)
 
         def read(start: date, end: date) -> Found:
-            period = {"start": days.midnight(start), "end": days.midnight(end), "known_at": now}
+            period = {"start": _midnight(start, days.zone), "end": _midnight(end, days.zone), "known_at": now}
             return recorded_usage.window(recorded_usage.scope_of(rule, versions=versions, **period))
 
         current = read(days.begin, days.today)
@@ -99,15 +107,12 @@ class _Days:
     def first(self) -> date:
         """The first whole day of the version."""
         starts = self.version.effective_from.astimezone(self.zone)
-        return starts.date() if starts == self.midnight(starts.date()) else starts.date() + timedelta(days=1)
+        return starts.date() if starts == _midnight(starts.date(), self.zone) else starts.date() + timedelta(days=1)
 
     @property
     def begin(self) -> date:
         """The first day of the current window; today where the version has no whole day yet."""
         return min(max(self.today - self.length, self.first), self.today)
-
-    def midnight(self, day: date) -> datetime:
-        return datetime.combine(day, time(), self.zone).astimezone(UTC)
 
     def baselines(self) -> Iterator[tuple[date, date, str]]:
         """Yield the periods that may serve as a baseline, the best first, each with the words for it."""
@@ -122,6 +127,10 @@ class _Days:
         words = f"Current window: {_period(self.begin, self.today)}"
         is_short = self.begin > self.today - self.length
         return f"{words}, all whole days of version {self.version.number} so far." if is_short else f"{words}."
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def _period(start: date, end: date) -> str:

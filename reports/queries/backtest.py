@@ -96,8 +96,6 @@ def _kept(action: Action, asked: Decimal, credit_value: Decimal) -> tuple[Decima
     """Return the credits and the value that would have stayed with us had the price asked for `asked` credits."""
     if not action.full:
         return asked, round_to(CONTEXT.multiply(asked, credit_value), MONEY_STEP, Rounding.HALF_UP)
-    if not action.credits:
-        return ZERO, ZERO  # given back as a whole
     factor = CONTEXT.divide(asked, action.full)
     credits = asked if action.credits == action.full else round_to(CONTEXT.multiply(action.credits, factor), CREDIT_STEP, Rounding.HALF_UP)
     return credits, round_to(CONTEXT.multiply(action.value, factor), MONEY_STEP, Rounding.HALF_UP)
@@ -126,29 +124,12 @@ def backtest(rule: PriceRule, definition: Definition, *, start: datetime, end: d
     with recorded_usage.reading():
         scope = recorded_usage.scope_of(rule, versions=list(rule.versions.all()), start=start, end=end, known_at=now)
         every = -(-recorded_usage.count(scope) // MAX_RECORDS) or 1
-        rerated = _Rerated(_price(rule, definition), workspace.load().credit_value)
+        rerated = _Rerated(rule.price(definition), workspace.load().credit_value)
         for action in _actions(scope, every):
             rerated.add(action)
         extra = {record: credits * every for record, credits in rerated.extra.items()}
         dry = wallet_replay.run_dry(extra, customers=_who_pays_more(rerated), start=start, end=end)
         return _as_json(rerated, dry, scope, every)
-
-
-def _price(rule: PriceRule, definition: Definition) -> Price:
-    """Return `definition` as rating takes it; a price that was never published has no version."""
-    return Price(
-        rule_id=rule.pk,
-        version_id=0,
-        rule=str(rule),
-        version=0,
-        event=rule.event_type.name,
-        credits_per_event=definition.credits_per_event,
-        components=tuple(definition.components),
-        tiers=tuple(definition.tiers),
-        minimum=definition.minimum,
-        rounding_step=definition.rounding_step,
-        rounding_mode=definition.rounding_mode,
-    )
 
 
 def _actions(scope: Scope, every: int) -> Iterator[Action]:

@@ -29,7 +29,7 @@ from pricing.queries import workspace
 from pricing.rate_catalogue import STANDARD_TIER, STANDARD_WORDS
 
 # Background work may take longer than a page, which gets 5 seconds.
-_PATIENCE: Final = "60s"
+PATIENCE: Final = "60s"
 
 
 class TooMuchUsageError(DomainError):
@@ -84,17 +84,17 @@ def scope_of(rule: PriceRule, *, versions: Sequence[PriceVersion], start: dateti
 
 
 @contextmanager
-def reading() -> Iterator[None]:
-    """Read as of one moment, with more patience than a page has. Raises TooMuchUsageError when that runs out as well."""
+def reading(patience: str = PATIENCE) -> Iterator[None]:
+    """Read as of one moment. Raises TooMuchUsageError when a statement takes longer than `patience`."""
     try:
         with snapshot():
             with connection.cursor() as cursor:
                 # Compiling these statements takes longer than running them, and what is streamed is read to its end.
-                cursor.execute(f"SET LOCAL statement_timeout = '{_PATIENCE}'; SET LOCAL jit = off; SET LOCAL cursor_tuple_fraction = 1")
+                cursor.execute(f"SET LOCAL statement_timeout = '{patience}'; SET LOCAL jit = off; SET LOCAL cursor_tuple_fraction = 1")
             yield
     except OperationalError as error:
         if isinstance(error.__cause__, psycopg.errors.QueryCanceled):
-            raise TooMuchUsageError(f"Reading the usage took longer than {_PATIENCE}: let the Advisor look at fewer days.") from error
+            raise TooMuchUsageError(f"Reading the usage took longer than {patience}: let the Advisor look at fewer days.") from error
         raise
 
 

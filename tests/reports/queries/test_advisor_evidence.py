@@ -61,7 +61,7 @@ class TestWorkedExample:
             outcome=Outcome("error", 500, accepted=False),
         )
         act(caller, FIRST + 3 * DAY, usage=tokens("claude-unheard-of", 10, 10), outcome=Outcome("error"), route=Route(retries=9))
-        act(caller, FIRST + 4 * DAY, usage=Usage("blackforest", "flux", images=1), provider_cost=Decimal("0.02"))
+        act(caller, FIRST + 4 * DAY, usage=Usage("blackforest", "flux", images=1, requests=0), provider_cost=Decimal("0.02"))
         refunds.refund_event(caller=caller, record_id=retried.record_id, credits=Decimal(3), reason="No reply", now=NOW - DAY)
         return evidence_for(rule, now=NOW)
 
@@ -81,7 +81,7 @@ class TestWorkedExample:
             "output": Consumed(Decimal(300), Decimal("0.0045")),
         }
         assert (small.model, small.requests) == (SMALL, 3)
-        assert (flux.provider, flux.units) == ("blackforest", {REPORTED: Consumed(Decimal(1), Decimal("0.02"))})
+        assert (flux.provider, flux.requests, flux.units) == ("blackforest", 1, {REPORTED: Consumed(Decimal(1), Decimal("0.02"))})
 
     def test_names_what_it_stands_on(self, found: Evidence, rule: PriceRule) -> None:
         assert (found.rule, found.version, found.currency, found.as_of) == ("chat.reply/default", 1, "USD", FIRST + 7 * DAY)
@@ -129,6 +129,15 @@ class TestWindows:
         assert (found.baseline.events, found.baseline.credits, found.current.events) == (2, 10, 1)
         assert found.last_change_at == starts
         assert found.notes[1] == "Baseline: the first days of version 2, 2026-10-14 to 2026-10-20."
+
+    def test_compare_with_the_days_before_where_the_first_ones_are_not_over(self, caller: Caller, rule: PriceRule) -> None:
+        a_price("5", effective_from=FIRST - 3 * DAY, now=LAST_WEEK - DAY)
+        a_wallet(caller, credits="1000", now=LAST_WEEK - DAY)
+        for day in range(-7, 7):
+            act(caller, FIRST + day * DAY)
+        found = evidence_for(rule, now=NOW)
+        assert found.baseline
+        assert (found.baseline.start, found.baseline.events, found.current.events) == (LAST_WEEK, 7, 7)
 
     def test_compare_with_the_days_before_where_the_version_has_no_early_usage(self, caller: Caller, rule: PriceRule) -> None:
         a_wallet(caller, credits="1000", now=LAST_WEEK - DAY)
@@ -194,13 +203,9 @@ class TestScope:
 
 
 class TestPatience:
-    def test_ends_in_a_refusal_and_leaves_the_connection_usable(
-        self, caller: Caller, rule: PriceRule, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(recorded_usage, "_PATIENCE", "50ms")
-        monkeypatch.setattr(recorded_usage, "_COUNTS", "SELECT pg_sleep(1)")
-        with pytest.raises(TooMuchUsageError, match="fewer days"):
-            evidence_for(rule, now=NOW)
+    def test_ends_in_a_refusal_and_leaves_the_connection_usable(self) -> None:
+        with pytest.raises(TooMuchUsageError, match="fewer days"), recorded_usage.reading("50ms"), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(1)")
         with connection.cursor() as cursor:
             cursor.execute("SHOW statement_timeout")
             assert cursor.fetchone() == ("5s",)
