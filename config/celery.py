@@ -38,6 +38,8 @@ app.conf.beat_schedule = {
     "Compare provider rates": {"task": "pricing.tasks.compare_installed_rates", "schedule": crontab(hour="4", minute="17")},
     "Re-rate usage": {"task": "billing.tasks.rerate", "schedule": 60.0},
     "Count unpriced usage": {"task": "billing.tasks.count_unpriced", "schedule": 300.0},
+    "Advise on prices": {"task": "reports.tasks.advise", "schedule": crontab(hour="4", minute="40")},
     "Keep scorecards": {"task": "reports.tasks.keep_scorecards", "schedule": crontab(hour="5", minute="10")},
+    "Backtest proposals": {"task": "reports.tasks.backtest_proposals", "schedule": 60.0},
     "Make partitions": {"task": "billing.tasks.make_partitions", "schedule": crontab(hour="3", minute="11")},
 }

@@ -143,6 +143,28 @@ class TestWallets:
         assert self.replay(caller, price="8") == 0
         assert run(replace(FLAT, credits_per_event=Decimal(9)))["wallets_at_zero_count"] == 1
 
+    def test_run_dry_once_their_overdraft_is_used_up(self, caller: Caller) -> None:
+        wallet = a_wallet(caller, credits="8", now=BEFORE)
+        customers.set_overdraft_limit(wallet_id=wallet.pk, limit=Decimal(2), reason="Trusted", now=BEFORE)
+        for day in range(2):
+            act(caller, START + day * DAY, usage=tokens(LARGE, 10, 10))
+        found = run(replace(FLAT, credits_per_event=Decimal(9)))
+        assert [row["would_have_ended_at"] for row in found["wallets_at_zero"]] == [(START + DAY).isoformat()]
+
+    def test_pay_a_charge_of_two_lots_once(self, caller: Caller) -> None:
+        wallet = a_wallet(caller, credits="7", now=BEFORE)
+        ledger.grant(wallet_id=wallet.pk, credits=Decimal(2), reason="Welcome", actor="user:ann", now=BEFORE)
+        for day in range(2):
+            act(caller, START + day * DAY, usage=tokens(LARGE, 10, 10))
+        found = run(replace(FLAT, credits_per_event=Decimal(7)))
+        assert [row["would_have_ended_at"] for row in found["wallets_at_zero"]] == [(START + DAY).isoformat()]
+
+    def test_run_dry_by_actions_only(self, caller: Caller) -> None:
+        wallet = a_wallet(caller, credits="6", now=BEFORE)
+        act(caller, START, usage=tokens(LARGE, 10, 10))
+        ledger.adjust(wallet_id=wallet.pk, credits=Decimal(-1), reason="Slip", actor="user:ann", now=START + DAY)
+        assert run(replace(FLAT, credits_per_event=Decimal("5.5")))["wallets_at_zero_count"] == 0
+
     def test_run_dry_in_an_action_of_another_price(self, caller: Caller) -> None:
         rule = PriceRule.objects.get()
         a_price("3", event="image.generate")
