@@ -17,6 +17,7 @@ What there is to find, each part in the module that makes it:
 |---|---|
 | four teams with budget owners and cost centres, five projects, keys in several environments, a user for each role | `people` |
 | a price list with a history, a plan's and a customer's own prices, one change that is still to come | `price_list` |
+| what was decided on the Pricing Advisor's advice; what it proposes now follows from the usage | `decisions` |
 | 150 customers on three plans; who tops up, who runs dry, who owes, who is frozen | `buyers` |
 | working days and nights, growth, drift to a dearer model and longer prompts, one day of retries | `shape`, `traffic` |
 | pipeline runs with agent jobs of every type | `agent_work` |

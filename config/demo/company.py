@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from billing.events import Charged, Event, Outcome, Owner, Refused
 from billing.models import IdempotencyKey, LedgerEntry, Project, Seal, UsageRecord
 from billing.services import charging, holds, partitions, seals, sweeping, unpriced
-from config.demo import agent_work, buyers, people, price_list, shape, traffic
+from config.demo import agent_work, buyers, decisions, people, price_list, shape, traffic
 from config.demo.agent_work import Run
 from config.demo.money import Till
 from config.demo.shape import Day
@@ -23,6 +23,7 @@ from pricing.feeds import files
 from pricing.models import EventType, Workspace
 from pricing.models.workspace import THE_WORKSPACE
 from pricing.services import rate_decisions, rate_imports
+from reports import advice, scorecards
 
 NAME = "Lumen & Finch (demo)"
 PROVIDERS = ("anthropic", "openai", "google", "mistral")
@@ -81,6 +82,11 @@ def found(*, password: str, now: datetime, seed: int, say: Say) -> Founded:
                 say(f"{len(days) - 1 - day.ago} of {len(days) - 1} days, {founded.events:,} events")
         with _step():
             _finish(till, founded, now=now)
+        with _step():
+            given = list(advice.advise_all(advice.rules_in_force(now=now), now=now))
+            scorecards.keep_due(now=now)
+            proposed = sum(one.proposal is not None for one in given)
+            say(f"the Pricing Advisor has looked at {len(given)} prices and proposes to change {proposed}")
         say(f"{len(seals.seal_due(now=now)):,} hours are sealed")
         unpriced.count(now=now)
     return founded
@@ -118,6 +124,7 @@ def _live(day: Day, callers: traffic.Callers, till: Till, founded: Founded, *, n
         return
     sweeping.expire_due_lots(now=day.starts + timedelta(minutes=5))
     till.begin(day)
+    decisions.begin(day, till.users)
     runs = agent_work.of_day(day, till.buyers, seed=seed)
     events = sorted([*traffic.of_day(day, callers, till.buyers, seed=seed), *_steps(runs)], key=lambda e: (_at(e), e.idempotency_key))
     at = day.starts + timedelta(hours=1)

@@ -34,7 +34,10 @@ from billing.models import (
 )
 from config.demo import DAYS, agent_work, company, shape
 from pricing import price_book
-from pricing.models import EventType, PriceVersion, Workspace
+from pricing.advisor.recommend import recommend
+from pricing.models import EventType, PriceVersion, Proposal, ProposalState, Workspace
+from reports.models import RealisedMargin
+from reports.queries.advisor_evidence import evidence_for, policy
 from tests.billing.factories import ProjectFactory
 
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
@@ -73,6 +76,7 @@ def sums() -> dict[str, Any]:
             Customer.objects.values_list("project__key", "external_id", "environment", "name", "plan", "wallet__balance", "wallet__held")
         ),
         "jobs": sorted(AgentJob.objects.values_list("job_id", "agent_type", "status")),
+        "proposals": list(Proposal.objects.order_by("id").values_list("state", "reason", "evidence_hash", "definition", "backtest")),
         "holds": sorted(Hold.objects.values_list("status").annotate(Count("id"))),
     }
 
@@ -170,6 +174,21 @@ class TestCompany:
         assert failed.count() > 20
         refunded = LedgerEntry.objects.filter(kind="refund", usage_record_id__in=failed.values("id"))
         assert refunded.count() > 20
+
+    def test_has_asked_the_advisor_and_answered(self) -> None:
+        approved = Proposal.objects.get(state=ProposalState.APPROVED)
+        assert (str(approved.rule), approved.source, str(approved.decided_by)) == ("agent.run/default", "advisor", "finance")
+        assert RealisedMargin.objects.filter(version=approved.version).count() == 2
+        rejected = Proposal.objects.get(state=ProposalState.REJECTED)
+        assert (str(rejected.rule), "campaign" in rejected.decision_reason) == ("image.generate/default", True)
+
+    def test_leaves_proposals_that_follow_from_its_usage(self) -> None:
+        waiting = Proposal.objects.filter(state=ProposalState.PROPOSED).select_related("rule__event_type")
+        assert "chat.reply/default" in {str(proposal.rule) for proposal in waiting}
+        for proposal in waiting:
+            evidence = evidence_for(proposal.rule, now=NOW)
+            assert (proposal.source, proposal.evidence_hash) == ("advisor", evidence.hash)
+            assert recommend(evidence, policy()).as_json() == proposal.recommendation
 
     def test_drifts_to_dearer_and_longer_replies(self) -> None:
         chats = UsageRecord.objects.filter(event_type__name="chat.reply", environment="production", retries=0)
