@@ -98,8 +98,8 @@ def reading(patience: str = PATIENCE) -> Iterator[None]:
         raise
 
 
-# The one place that says what a record cost: `cost`, and its parts in `lines` (unit, quantity, amount, rate_id). Both are
-# meaningful only where `is_known`.
+# The one place that says what a record cost: `cost`, and its parts in `lines` (unit, quantity, amount, rate_id), as the newest
+# re-rating found them by `known_at`. Both are meaningful only where `is_known`.
 COSTED: Final = """
     WITH costed AS NOT MATERIALIZED (
         SELECT r.id, r.customer_id, r.price_version_id, r.provider, r.model, r.is_batch, r.retries, r.fallbacks,
@@ -109,13 +109,19 @@ COSTED: Final = """
                -- An app that tells a cost of its own has called somebody at least once.
                CASE WHEN r.cost_status = 'reported' THEN greatest(r.requests, 1) ELSE r.requests END AS requests,
                coalesce(NOT r.is_accepted, r.status NOT IN ('', 'ok') OR coalesce(r.status_code >= 400, false)) AS is_failed,
-               r.cost_status <> 'unpriced' AND r.cost_currency = ANY(%(currencies)s) AS is_known,
-               coalesce(r.cost_amount, 0) AS cost,
+               (newest.usage_record_id IS NOT NULL OR r.cost_status <> 'unpriced')
+                   AND coalesce(newest.currency, r.cost_currency) = ANY(%(currencies)s) AS is_known,
+               coalesce(newest.amount_after, r.cost_amount, 0) AS cost,
                CASE WHEN r.cost_status = 'reported'
                     THEN jsonb_build_array(jsonb_build_object(
                         'unit', %(reported)s, 'quantity', greatest(r.requests, 1), 'amount', r.cost_amount))
-                    ELSE r.cost_lines END AS lines
+                    ELSE coalesce(newest.lines, r.cost_lines) END AS lines
         FROM billing_usagerecord r
+        LEFT JOIN (
+            SELECT DISTINCT ON (usage_record_id) usage_record_id, amount_after, currency, lines FROM billing_costadjustment
+            WHERE occurred_at >= %(start)s AND occurred_at < %(end)s AND recorded_at < %(known_at)s
+            ORDER BY usage_record_id, number DESC
+        ) newest ON newest.usage_record_id = r.id
         WHERE r.occurred_at >= %(start)s AND r.occurred_at < %(end)s AND r.recorded_at < %(known_at)s
           AND r.price_version_id = ANY(%(versions)s) AND (%(environment)s = '' OR r.environment = %(environment)s)
     )

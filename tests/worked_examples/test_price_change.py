@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
 from billing.events import Caller, Charged
 from billing.services import charging, partitions
@@ -22,9 +24,7 @@ from billing.traces import agent_session, metering
 from billing.traces.trace import Trace
 from config.base.exact import MONEY_STEP
 from pricing.advisor.recommendation import Recommendation
-from pricing.feeds import genai
 from pricing.models import PriceRule, Workspace
-from pricing.services import rates
 from pricing.units import Usage, normalise
 from reports import advice
 from tests.billing.factories import a_caller, a_price, a_wallet
@@ -126,7 +126,7 @@ class TestRealSessions:
     def test_drift_is_explained(self, real_data: Path) -> None:
         read = map(agent_session.read, sorted((real_data / "agent_sessions").glob("*.json")))
         traces = [with_stand_in(trace) for trace in read if all(step.usage.input_tokens <= LARGEST for step in trace.steps)]
-        rates.import_rates(reading=genai.read(only_providers=("anthropic",)), as_of=NOW, now=LONG_BEFORE)
+        call_command("import_rates", "genai-prices", "--accept", stdout=StringIO())
         catalogue(STAND_IN, HAIKU)
         early, late = traces[::2], traces[1::2]
         said = advise_on(early, late)

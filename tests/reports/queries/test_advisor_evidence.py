@@ -8,15 +8,17 @@ import pytest
 from django.db import connection
 
 from billing.events import Caller, Outcome, Route
-from billing.models import Environment
-from billing.services import ledger, refunds
+from billing.models import Basis, Environment
+from billing.services import ledger, refunds, rerating
+from billing.services.rerating import Scope
 from pricing.advisor.evidence import REPORTED, Consumed, Evidence
-from pricing.models import PriceRule, Segment, Workspace
+from pricing.models import PriceRule, ProviderRate, Segment, Workspace
 from pricing.units import Usage
 from reports.queries import advisor_evidence, recorded_usage
 from reports.queries.advisor_evidence import NoPriceInForceError, evidence_for
 from reports.queries.recorded_usage import TooMuchUsageError
 from tests.billing.factories import NOW, a_caller, a_deposit, a_price, a_wallet
+from tests.pricing.factories import ProviderModelFactory, ProviderRateFactory, RateSeriesFactory
 from tests.reports.usage import LARGE, SMALL, act, tokens, two_models
 
 pytestmark = pytest.mark.django_db
@@ -98,6 +100,36 @@ class TestWorkedExample:
         before_the_refund = evidence_for(rule, now=NOW - DAY)
         assert before_the_refund.current.credits == found.current.credits + 3
         assert before_the_refund.current.value == found.current.value + Decimal("0.03")
+
+
+class TestRerating:
+    """A model without rates gets them later: what it cost is known from then on."""
+
+    def test_is_followed_from_when_it_was_done(self, caller: Caller, rule: PriceRule) -> None:
+        a_wallet(caller, credits="100", now=LAST_WEEK)
+        act(caller, FIRST, usage=tokens("late-model", 1000, 0))
+        before = evidence_for(rule, now=NOW)
+        series = RateSeriesFactory.create(provider_model=ProviderModelFactory.create(name="late-model"), unit_kind="input")
+        rate = ProviderRateFactory.create(series=series, price=Decimal(2))
+        asked = rerating.request(scope=Scope(LAST_WEEK, NOW), reason="Rates added", actor="user:vera", now=NOW)
+        rerating.run(rerating_id=asked.pk, clock=lambda: NOW)
+        current = evidence_for(rule, now=NOW + timedelta(minutes=1)).current
+        assert (before.current.events, before.current.unpriced) == (1, 1)
+        assert (current.events, current.unpriced, current.cost, current.credits) == (1, 0, Decimal("0.002"), 4)
+        assert current.models[0].units == {"input": Consumed(Decimal(1000), Decimal("0.002"))}
+        assert evidence_for(rule, now=NOW + timedelta(minutes=1)).rate_ids == (rate.pk,)
+        assert evidence_for(rule, now=NOW) == before
+
+    def test_moves_a_known_cost(self, caller: Caller, rule: PriceRule) -> None:
+        a_wallet(caller, credits="100", now=LAST_WEEK)
+        act(caller, FIRST, usage=tokens(LARGE, 1000, 0))
+        old = ProviderRate.objects.get(series__provider_model__name=LARGE, series__unit_kind="input")
+        ProviderRate.objects.filter(pk=old.pk).update(effective_to=FIRST - DAY)
+        ProviderRateFactory.create(series=old.series, price=Decimal(2), effective_from=FIRST - DAY)
+        asked = rerating.request(scope=Scope(LAST_WEEK, NOW, Basis.ALL), reason="Wrong rate", actor="user:vera", now=NOW)
+        rerating.run(rerating_id=asked.pk, clock=lambda: NOW)
+        assert evidence_for(rule, now=NOW).current.cost == Decimal("0.003")
+        assert evidence_for(rule, now=NOW + timedelta(minutes=1)).current.cost == Decimal("0.002")
 
 
 class TestWindows:
