@@ -112,7 +112,7 @@ def _turn(turn: Turn, write: Callable[[Number, int], str]) -> str:
 _WORDS: Final[dict[str, tuple[str, str, Callable[[Change, str, bool], str]]]] = {
     "provider_price": ("Provider prices rose", "Provider prices fell", _prices),
     "model_mix": ("Calls moved to dearer models", "Calls moved to cheaper models", _mix),
-    "tokens": ("Each call used more", "Each call used less", _tokens),
+    "tokens": ("Use per call rose", "Use per call fell", _tokens),
     "cache": ("The provider's cache saved less", "The provider's cache saved more", _cache),
     "retries": ("An event took more calls", "An event took fewer calls", _calls),
     "credits": ("An event brought in fewer credits", "An event brought in more credits", _credits),

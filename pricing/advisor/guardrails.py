@@ -121,7 +121,8 @@ def _move(figure: Decimal, factor: Fraction, highest: Fraction, step: Fraction) 
     now = Fraction(figure)
     if not now or factor == UNCHANGED:
         return figure
-    goal, limit = now * factor, min(now * max(highest, UNCHANGED), Fraction(MAX_CREDITS))
+    limit = min(now * highest, Fraction(MAX_CREDITS))
+    goal = min(now * factor, limit)
     grid = _grid(goal, step)
     up = -(-goal // grid) * grid
     moved = min(up, now) if factor < UNCHANGED else max(up if up <= limit else goal // grid * grid, now)
@@ -176,7 +177,8 @@ def _rounding_sentence(before: Definition, after: Definition, *, is_raise: bool)
     if is_flat(before):
         rule += f" and are multiples of {credits(before.rounding_step)}"
     if before != after:
-        return f"Rounded up, or down where up would go beyond the maximum step. {rule}."
+        to = f" to {credits(after.credits_per_event)}" if is_flat(after) and after.credits_per_event else ""
+        return f"Rounded{to}, up where the maximum step allows it. {rule}."
     if not is_flat(before) or not before.credits_per_event:
         return f"{rule}: there is none between the price in force and the limits, so it stays."
     now = Fraction(before.credits_per_event)

@@ -82,7 +82,7 @@ class TestEverythingAtOnce:
             ),
             # 0.6 x 1,500 + 0.4 x 1,000 = 1,300 instead of 1,000; 0.6 x 150 + 0.4 x 100 = 130 instead of 100
             (
-                "Each call used more, 1,300 instead of 1,000 input tokens and 130 instead of 100 output tokens: "
+                "Use per call rose, 1,300 instead of 1,000 input tokens and 130 instead of 100 output tokens: "
                 "0.00123 USD more cost per event, 11.9 % of the fall."
             ),
             # 0.6 x 300 = 180 of 1,300 instead of 0.6 x 750 = 450 of 1,300
