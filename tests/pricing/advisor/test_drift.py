@@ -96,6 +96,12 @@ class TestOneCause:
         thinking = a_window(a_model("small", 1000, {"input": ("800000", "4"), "reasoning": ("100000", "2")}))
         assert drift(CALM, thinking) == {"tokens": Decimal("-0.001")}
 
+    def test_an_input_side_that_came_is_no_matter_of_the_cache(self) -> None:
+        # Answers without a prompt before; now 800 input tokens, half of them from the cache: 0.002 + 0.0002.
+        before = a_window(a_model("small", 1000, {"output": ("100000", "1")}))
+        now = a_window(a_model("small", 1000, {"input": ("400000", "2"), "cache_read": ("400000", "0.2"), "output": ("100000", "1")}))
+        assert drift(before, now) == {"tokens": Decimal("-0.0022")}
+
     def test_a_cache_that_came(self) -> None:
         # Half of the input at a tenth: 400 x 4.5 per million less.
         now = a_window(a_model("small", 1000, {"input": ("400000", "2"), "cache_read": ("400000", "0.2"), "output": ("100000", "1")}))
