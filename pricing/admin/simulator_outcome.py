@@ -133,7 +133,8 @@ def _cost(told: Outcome, form: SimulatorForm, catalogue: RateCatalogue, now: dat
         cost = action_cost(form.usage(), rates, calls=calls, retry_share=retries)
     except UnpricedError as error:
         for kind in error.units:
-            form.add_error(_place_of(kind), f"There is no price for {UNIT_WORDS[kind][1]}.")
+            # The fields of typed prices are folded away until one is used.
+            form.add_error(_place_of(kind) if typed else "model", f"There is no price for {UNIT_WORDS[kind][1]}.")
         return None
     told.cost = money(round_money(cost.amount), told.currency)
     told.calls = plain(cost.calls)
@@ -193,7 +194,7 @@ def _tell_prices(told: Outcome, form: SimulatorForm, cost: ActionCost, version: 
     if version:
         price = version.as_price()
         now = charged_now(price, form.usage()._replace(model=told.model), typed["calls"])
-        told.rows.append(row(f"{version}, in force", price_point(now, cost.amount, value)))
+        told.rows.append(row(f"In force, v{version.number}", price_point(now, cost.amount, value)))
         if price.components or price.tiers:
             told.caution = "This rule also charges for what an event consumes, or by quantity: look at its components and tiers too."
 

@@ -37,7 +37,7 @@ class TestProductManager:
         expect(page.locator("#error-target_margin")).to_be_empty()
         expect(said).to_have_text("Suggested action price: 4 credits, margin 81.9 %.")
         page.locator("#id_rule").fill("chat.reply/default")
-        expect(page.get_by_role("row", name="chat.reply/default v1, in force")).to_contain_text("81.9 %")
+        expect(page.get_by_role("row", name="In force, v1")).to_contain_text("81.9 %")
 
         page.set_viewport_size({"width": 390, "height": 844})
         page.goto(page.url)  # the address is the simulation

@@ -160,6 +160,8 @@ class TestFaults:
     def test_a_model_whose_rates_have_ended_or_are_in_other_money(self, manager: Client) -> None:
         ProviderModelFactory.create(provider="anthropic", name="old")
         assert "has no price that holds now" in errors(live(manager, model="anthropic/old"))["model"][0]
+        ProviderRateFactory.create(series__provider_model=ProviderModel.objects.get(), series__unit_kind="input")
+        assert errors(live(manager, model="anthropic/old"))["model"] == ["There is no price for output tokens."]
         a_model()
         Workspace.objects.update(currency="EUR")
         assert "type its prices instead" in errors(live(manager))["model"][0]
@@ -198,7 +200,7 @@ class TestRule:
         told = response.context["outcome"]
         assert told.credits == "2 credits"  # 1.80525 up to halves
         assert (told.rows[-1].name, strip_tags(told.rows[-1].credits), told.rows[-1].margin) == (
-            "chat.reply/default v1, in force",
+            "In force, v1",
             "4",
             "81.9 %",
         )
@@ -213,6 +215,11 @@ class TestRule:
                 "Simulated: 1 call of anthropic/claude-sonnet-4-5, 847 input and 312 output tokens each, cost 0.007221 USD per action;"
             )
         )
+
+    def test_that_does_not_round_gets_whole_credits(self, manager: Client) -> None:
+        a_model()
+        a_rule()
+        assert live(manager, rule="chat.reply/default").context["outcome"].credits == "2 credits"
 
     def test_its_step_rounds_unless_one_is_typed(self, manager: Client) -> None:
         a_model()
