@@ -5,7 +5,6 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from billing.models import Rerating
 from billing.services import checking, holds, partitions, rerating, seals, sweeping, unpriced
 from config.base.database import clock
 
@@ -47,10 +46,7 @@ def check_ledger(actor: str = "system:schedule") -> None:
 @shared_task
 def rerate() -> None:
     """Finish every re-rating that was requested, the oldest first, and count again what is still unpriced."""
-    waiting = list(Rerating.objects.filter(finished_at=None).order_by("pk").values_list("pk", flat=True))
-    for rerating_id in waiting:
-        rerating.run(rerating_id=rerating_id, clock=timezone.now)
-    if waiting:
+    if rerating.run_waiting(clock=timezone.now):
         unpriced.count(now=timezone.now())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from django.contrib import admin
@@ -215,23 +216,24 @@ class ReratingAdmin(ReadOnlyAdmin, KeysetAdmin):
             reverse("admin:billing_rerating_adjustments", args=[row.pk]),
         )
 
-    @admin.display(description="by model")
+    @admin.display(description=f"by model (the {MOST} largest; the file has all)")
     def models(self, row: Rerating) -> SafeString:
         rows = [
             (_name(provider, model), *(f"{count:,}" for count in counts), credits_(before), credits_(after), money(more, currency))
-            for provider, model, currency, *counts, before, after, more, _ in _by_model(row)
+            for provider, model, currency, *counts, before, after, more, _ in islice(_by_model(row), MOST)
         ]
-        headings = ("Model", "Records", "Adjusted", "Newly", "Unpriced", "Before", "After", "Difference")
+        headings = ("Model", "Records", "Adjusted", "Newly", "Unpriced", "Before", "After", "More")
         return table(headings, rows, figures=range(1, len(headings)), empty="No record was in its scope.")
 
     @admin.display(description="why")
     def why_not(self, row: Rerating) -> SafeString:
-        rows = [
-            (_name(found["provider"], found["model"]), WHY_WORDS[why], what, f"{count:,}")
+        gaps = [
+            (count, _name(found["provider"], found["model"]), WHY_WORDS[why], what)
             for found in row.by_model
             for column, what in (("why", "Unpriced"), ("why_kept", "Kept its cost"))
             for why, count in found[column].items()
         ]
+        rows = [(*words, f"{count:,}") for count, *words in sorted(gaps, key=lambda gap: -gap[0])[:MOST]]
         return table(("Model", "Why", "So it", "Records"), rows, figures=(3,), empty="Every record has a rate.")
 
     @admin.display(description="adjustments")

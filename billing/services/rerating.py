@@ -29,6 +29,7 @@ from pricing import price_book
 CHUNK: Final = 2_000
 # Shared by nobody: the chunks of all runs take it in turn.
 RERATING_LOCK: Final = 7_300_004
+_WORKER_LOCK: Final = 7_300_006
 _FIRST_SPAN, _LEAST_SPAN, _LONGEST_SPAN = timedelta(hours=1), timedelta(seconds=1), timedelta(days=1)
 _MOST_MODELS: Final = 500  # names come from outside; what a run keeps about them must stay a page
 OTHER_MODELS: Final = "other models"
@@ -113,6 +114,21 @@ def run(*, rerating_id: int, clock: Callable[[], datetime], told: Callable[[Rera
             told(row)
         if row.finished_at is not None:
             return row
+
+
+def run_waiting(*, clock: Callable[[], datetime]) -> int:
+    """Finish every run that was requested, the oldest first; return how many. At once where somebody else is at it: one does."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_WORKER_LOCK])
+        if not cursor.fetchone()[0]:
+            return 0
+        try:
+            waiting = list(Rerating.objects.filter(finished_at=None).order_by("pk").values_list("pk", flat=True))
+            for rerating_id in waiting:
+                run(rerating_id=rerating_id, clock=clock)
+            return len(waiting)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_WORKER_LOCK])
 
 
 @transaction.atomic

@@ -287,3 +287,17 @@ class TestTheQueue:
         nobody: User = a_person()
         with pytest.raises(unpriced.UnknownOwnerError, match="may not see"):
             unpriced.assign(group=next(iter(groups.values())), owner=nobody, note="", reason="x")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_chunks")
+class TestTheWorker:
+    def test_finishes_what_was_requested_and_leaves_it_to_one(self) -> None:
+        report(a_desk(), 60)
+        rates()
+        for _ in range(2):
+            request()
+        done = at_once([lambda: rerating.run_waiting(clock=lambda: LATER) for _ in range(3)])
+        assert sorted(done, key=str) == [0, 0, 2]
+        assert not Rerating.objects.filter(finished_at=None).exists()
+        assert rerating.run_waiting(clock=lambda: LATER) == 0
