@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.enums import ActionVariant
@@ -98,7 +99,7 @@ class FeedFilter(DropdownFilter):
 class RateImportAdmin(ReadOnlyAdmin):
     show_full_result_count = True
     when_empty = "No feed was compared yet. Compare the installed one with the button above, or run manage.py import_rates."
-    list_display = ("of_day", "source", "file_name", "waits", "held_back", "lines_figure", "left_out_figure", "imported")
+    list_display = ("of_day", "source", "file_name", "waits", "held_back", "line_counts", "left_out_figure", "imported")
     list_filter = (FeedFilter,)
     list_select_related = ("created_by",)
     ordering = ("-id",)
@@ -106,7 +107,8 @@ class RateImportAdmin(ReadOnlyAdmin):
     actions_detail = ("accept_all", "reject_all")
     change_form_outer_before_template = "admin/pricing/rate_diff.html"
     fieldsets = (
-        ("The import", {"fields": (("source", "file_name"), ("of_day", "imported"), ("only_providers", "sha256"), "left_out_table")}),
+        ("The import", {"fields": (("source", "file_name"), ("of_day", "imported"), ("only_providers", "fingerprint"))}),
+        ("Left out, and why", {"fields": ("left_out_table",), "classes": ("collapse",)}),
     )
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
@@ -183,7 +185,7 @@ class RateImportAdmin(ReadOnlyAdmin):
         return f"{made.held:,} by a guard" if made.held else "-"
 
     @admin.display(description="lines")
-    def lines_figure(self, made: RateImport) -> str:
+    def line_counts(self, made: RateImport) -> str:
         return ", ".join(f"{made.counts[kind]:,} {kind}" for kind, _ in KIND_CHOICES if made.counts.get(kind)) or "none"
 
     @admin.display(description="left out")
@@ -197,6 +199,10 @@ class RateImportAdmin(ReadOnlyAdmin):
     @admin.display(description="providers")
     def only_providers(self, made: RateImport) -> str:
         return ", ".join(made.providers) or "all"
+
+    @admin.display(description="SHA-256")
+    def fingerprint(self, made: RateImport) -> SafeString:
+        return format_html('<span class="md-mono">{}</span>', made.sha256)
 
     @admin.display(description="left out, and why")
     def left_out_table(self, made: RateImport) -> SafeString:
@@ -326,7 +332,8 @@ def _in_words(line: RateChange) -> str:
     start = moment(line.effective_from) if line.effective_from else "now"
     if line.kind == "ended":
         return f"Ends {line} at {_figure(line.ours)}, from {start} on."
-    return f"{line}: {_figure(line.ours)} becomes {_figure(line.theirs)}, from {start} on."
+    before = f"{_figure(line.ours)} becomes " if line.ours else ""
+    return f"{line}: {before}{_figure(line.theirs)}, from {start} on."
 
 
 def _figure(figure: Figure | None) -> str:

@@ -150,7 +150,10 @@ class RateChange(models.Model):
                 condition=~Q(state="accepted") | Q(guards=[]) | (Q(decided_by__isnull=False) & ~Q(decision_reason="")),
             ),
         )
-        indexes = (models.Index(fields=("rate_import", "provider", "model"), name="rate_change_of_an_import"),)
+        indexes = (
+            models.Index(fields=("rate_import", "provider", "model"), name="rate_change_of_an_import"),
+            models.Index(fields=("rate_import",), condition=Q(state="pending"), name="rate_change_waits"),
+        )
         triggers = (
             never_truncated(),
             pgtrigger.Protect(name="is_kept", operation=pgtrigger.Delete),

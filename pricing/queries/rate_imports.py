@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Final
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from pricing.feeds.diff import Catalogue, Known
 from pricing.feeds.guards import Statement
@@ -76,8 +77,13 @@ def pending_imports() -> "QuerySet[RateImport]":
 
 def with_counts() -> "QuerySet[RateImport]":
     """Return all imports, each with how many of its lines wait, and how many of these a guard holds back."""
-    waits = Q(changes__state=ChangeState.PENDING)
-    return RateImport.objects.annotate(waiting=Count("changes", filter=waits), held=Count("changes", filter=waits & ~Q(changes__guards=[])))
+    waiting = pending().filter(rate_import=OuterRef("pk"))
+    return RateImport.objects.annotate(waiting=_counted(waiting), held=_counted(waiting.exclude(guards=[])))
+
+
+def _counted(changes: "QuerySet[RateChange]") -> Coalesce:
+    counts = changes.order_by().values("rate_import").annotate(lines=Count("pk")).values("lines")
+    return Coalesce(Subquery(counts), 0)
 
 
 def _key(provider: str, model: str, unit: str, service_tier: str, is_batch: bool, context_threshold: int) -> SeriesKey:

@@ -6,6 +6,7 @@ whole state again, as a release of the feed would be.
 
 import csv
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -59,8 +60,10 @@ def _of_source(rows: list[dict[str, str]]) -> Iterator[Step]:
         change = _change(row)
         state.setdefault(change.key._replace(context_threshold=0) if change.was_flat else change.key, change.old)
     yield Step(_day(rows[0]) - timedelta(days=1), _feed(source, state, "first"), ())
-    for (_, commit), of_commit in groupby(rows, key=lambda row: (row["date"], row["source_commit"])):
-        some = list(of_commit)
+    releases: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for row in rows:
+        releases[row["date"], row["source_commit"]].append(row)
+    for (_, commit), some in releases.items():
         changes = tuple(_change(row) for row in some)
         state |= {change.key: change.new for change in changes}
         yield Step(_day(some[0]), _feed(source, state, f"{_day(some[0]):%Y-%m-%d} {commit}"), changes)
