@@ -57,6 +57,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     tiles = (
         [
             *_money(request, movements),
+            *_dearest(request, movements),
             *_wallets(request),
             *_work(request, now),
             *_decisions(request, undecided),
@@ -113,6 +114,19 @@ def _money(request: HttpRequest, moved: overview.Movements | None) -> Iterator[T
         places.list_of(request, "billing.payment") or ledger,
         "See payments" if places.may_list(request, "billing.payment") else "Open the ledger",
     )
+
+
+def _dearest(request: HttpRequest, moved: overview.Movements | None) -> Iterator[Tile]:
+    if moved is None or moved.dearest is None or not places.may_list(request, "billing.usagerecord"):
+        return
+    found, unit = moved.dearest, f"{moved.currency} in 7 days"
+    href, link, tone = places.list_of(request, "billing.usagerecord"), "Show usage", Tone.CALM
+    sentence = f"One {found.event}. No action cost ten times what its kind brings in."
+    if found.is_odd:
+        record = overview.record_of(found, since=moved.since)
+        href, link, tone = reverse("admin:billing_usagerecord_change", args=[record]), f"Show evt_{record}", Tone.WARN
+        sentence = f"One {found.event} cost us that; on average they bring in {_cost(found.usual_value)}. Was its usage reported rightly?"
+    yield Tile("Dearest action", _cost(found.cost), unit, sentence, href, link, tone)
 
 
 def _wallets(request: HttpRequest) -> Iterator[Tile]:
@@ -204,6 +218,10 @@ def _check_tile(proof: overview.Proof, now: datetime, href: str) -> Tile:
     else:
         figure, sentence, tone = "In balance", f"Proven {moment(proof.checked_at)}.", Tone.CALM
     return Tile("Ledger check", figure, "", sentence, href, "Open the check" if href else "", tone)
+
+
+def _cost(value: Decimal) -> str:
+    return _credits(round(value, 2 if value >= 1 else 6))
 
 
 def _credits(value: Decimal) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -31,7 +31,7 @@ from billing.models import (
     WalletStatus,
 )
 from billing.queries import badges
-from config.base.exact import ZERO
+from config.base.exact import CONTEXT, ZERO
 from pricing.models import PriceVersion, Proposal
 from pricing.queries import proposal_page, proposals, workspace
 
@@ -39,6 +39,7 @@ WEEK = timedelta(days=6)  # and today
 CAP = 1_000
 NAMED = 5
 _SPENT = (EntryKind.CHARGE, EntryKind.REFUND)
+_ODD = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,19 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Dearest:
+    """The charge of the week that cost us most, and what one of its event type brings in on average, at the credits' list value."""
+
+    event: str
+    cost: Decimal
+    usual_value: Decimal
+
+    @property
+    def is_odd(self) -> bool:
+        return self.cost > _ODD * self.usual_value
+
+
+@dataclass(frozen=True, slots=True)
 class Movements:
     """Credits out by event, credits in by how they came; `paid_week` in the book currency."""
 
@@ -69,6 +83,7 @@ class Movements:
     given: Sums
     paid_week: Decimal
     currency: str
+    dearest: Dearest | None  # an odd one before others; None where no cost is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +162,13 @@ def movements(*, now: datetime) -> Movements:
             week=Sum("credits"),
             today=Coalesce(Sum("credits", filter=Q(recorded_at__gte=today)), ZERO),
             paid=Sum("value"),
+            entries=Count("pk"),
+            dearest=Max("provider_cost"),
         )
         .order_by()
     )
     found: list[Any] = list(rows)
+    company = workspace.load()
     return Movements(
         since=since,
         spent=_sums([row for row in found if row["kind"] in _SPENT], sign=-1),
@@ -158,8 +176,16 @@ def movements(*, now: datetime) -> Movements:
         bought=_sums([row for row in found if row["kind"] == EntryKind.DEPOSIT]),
         given=_sums([row for row in found if row["kind"] == EntryKind.GRANT]),
         paid_week=sum((row["paid"] for row in found if row["kind"] == EntryKind.DEPOSIT), ZERO),
-        currency=workspace.load().currency,
+        currency=company.currency,
+        dearest=_dearest([row for row in found if row["kind"] == EntryKind.CHARGE and row["dearest"] is not None], company.credit_value),
     )
+
+
+def record_of(dearest: Dearest, *, since: datetime) -> int:
+    """Return the id of a usage record that cost so much; reads entries since then until one is found."""
+    entries = LedgerEntry.objects.filter(recorded_at__gte=since, kind=EntryKind.CHARGE, provider_cost=dearest.cost)
+    record_id: int = entries.filter(event_type__name=dearest.event).order_by().values_list("transaction_id", flat=True)[0]
+    return record_id
 
 
 def wallets() -> Wallets:
@@ -211,6 +237,15 @@ def first_steps() -> FirstSteps:
         has_customer=Customer.objects.exists(),
         has_usage=UsageRecord.objects.exists(),
     )
+
+
+def _dearest(charges: list[dict[str, Any]], credit_value: Decimal) -> Dearest | None:
+    """Return the dearest; a charge that two lots paid counts as two, which makes what is usual a little less."""
+    each = (
+        Dearest(row["event_type__name"], row["dearest"], CONTEXT.divide(CONTEXT.multiply(-row["week"], credit_value), row["entries"]))
+        for row in charges
+    )
+    return max(each, key=lambda one: (one.is_odd, one.cost), default=None)
 
 
 def _event_rows(rows: list[dict[str, Any]]) -> tuple[EventRow, ...]:

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.core.cache import cache
@@ -8,11 +9,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from billing.models import CheckRun
+from billing.events import Charged
+from billing.models import CheckRun, Project
+from billing.services import charging
 from config.roles import Role
 from pricing.models import PriceRule
 from reports.admin.overview import Tone
 from tests import desk, people
+from tests.billing.factories import a_caller, an_event
 from tests.pricing.proposals import an_advised_proposal
 
 pytestmark = pytest.mark.django_db
@@ -81,6 +85,16 @@ class TestDeskWithUsage:
         [row] = page.context["undecided"]
         assert (row["rule"], row["change"]) == ("chat.reply/default", "4 → 4.5 per event (+12.5\N{NO-BREAK SPACE}%)")
         assert f'href="/admin/pricing/proposal/{proposal.pk}/change/"' in page.content.decode()
+
+    def test_names_an_action_that_cost_far_more_than_its_price(self, finance: Client) -> None:
+        a_check()
+        dear = an_event(a_caller(Project.objects.get()), provider_cost=Decimal(508))
+        [result] = charging.charge([dear], now=timezone.now())
+        assert isinstance(result, Charged)
+        page = finance.get("/admin/")
+        [tile] = page.context["concerns"]
+        assert (tile.title, tile.figure, tile.href) == ("Dearest action", "508", f"/admin/billing/usagerecord/{result.record_id}/change/")
+        assert finance.get(tile.href).status_code == 200
 
     def test_costs_few_queries(self, finance: Client) -> None:
         finance.get("/admin/")

@@ -68,6 +68,47 @@ class TestMovements:
         assert (moved.spent.week, moved.bought.week, moved.events) == (Decimal(0), Decimal(0), ())
 
 
+class TestTheDearest:
+    def charge(self, caller: Caller, event: str, cost: str | None, *, at: datetime = NOW) -> Charged:
+        reported = None if cost is None else Decimal(cost)
+        [result] = charging.charge([an_event(caller, event=event, provider_cost=reported)], now=at)
+        assert isinstance(result, Charged)
+        return result
+
+    def test_is_what_cost_most_in_the_week(self, caller: Caller) -> None:
+        a_wallet(caller, credits="1000", now=NOW - 9 * DAY)
+        self.charge(caller, "chat.reply", "508", at=NOW - 8 * DAY)
+        self.charge(caller, "chat.reply", None)
+        self.charge(caller, "chat.reply", "0.03")
+        self.charge(caller, "image.generate", "0.29")
+        found = overview.movements(now=NOW).dearest
+        assert found == overview.Dearest("image.generate", Decimal("0.29"), Decimal("0.25"))
+        assert not found.is_odd
+
+    @pytest.mark.parametrize(("cost", "is_odd"), [("0.4", False), ("0.400001", True)])
+    def test_is_odd_above_ten_times_what_its_kind_brings_in(self, cost: str, is_odd: bool, caller: Caller) -> None:
+        a_wallet(caller, credits="1000", now=NOW - DAY)
+        self.charge(caller, "chat.reply", "0.01")
+        odd = self.charge(caller, "chat.reply", cost)
+        moved = overview.movements(now=NOW)
+        assert moved.dearest is not None
+        assert moved.dearest.is_odd is is_odd
+        assert overview.record_of(moved.dearest, since=moved.since) == odd.record_id
+
+    def test_is_an_odd_one_though_another_kind_costs_more(self, caller: Caller) -> None:
+        a_wallet(caller, credits="1000", now=NOW - DAY)
+        self.charge(caller, "chat.reply", "0.5")
+        self.charge(caller, "image.generate", "2")
+        found = overview.movements(now=NOW).dearest
+        assert found is not None
+        assert found.event == "chat.reply"
+
+    def test_is_nobody_where_no_cost_is_known(self, caller: Caller) -> None:
+        a_wallet(caller, credits="1000", now=NOW - DAY)
+        self.charge(caller, "chat.reply", None)
+        assert overview.movements(now=NOW).dearest is None
+
+
 class TestWallets:
     def test_are_counted_when_low_frozen_or_in_debt(self, caller: Caller) -> None:
         low, frozen, owing = (a_wallet(caller, name, credits="2") for name in ("low", "frozen", "owing"))
