@@ -6,3 +6,10 @@ from django.apps import AppConfig
 class ReportsConfig(AppConfig):
     name = "reports"
     verbose_name = "Reports"
+
+    def ready(self) -> None:
+        from pricing.admin import panels
+        from reports.admin import scorecards
+
+        panels.ON_PROPOSAL.append(scorecards.of_proposal)
+        panels.ON_RULE.append(scorecards.of_rule)

@@ -14,6 +14,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownF
 from unfold.decorators import action
 
 from config.base.admin import TrackedAdmin, moment, places
+from pricing.admin import panels
 from pricing.admin.publish_form import PublishForm
 from pricing.models import PriceRule, PriceVersion, Proposal
 from pricing.queries import timeline
@@ -71,7 +72,8 @@ class PriceRuleAdmin(TrackedAdmin):
         rule = self.get_object(request, object_id)
         stops = timeline.of_rule(rule, now=timezone.now()) if rule and self.has_view_permission(request, rule) else ()
         step = _step(request, rule) if rule else ""
-        context = {"stops": stops, "step": step, "rule": rule, **_may_open(request), **(extra_context or {})}
+        sections = panels.of_rule(rule) if stops and rule else []
+        context = {"stops": stops, "step": step, "rule": rule, "panels": sections, **_may_open(request), **(extra_context or {})}
         response: HttpResponse = super().change_view(request, object_id, form_url, context)
         return response
 

@@ -19,7 +19,7 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 
 from config.base.admin import ReadOnlyAdmin, badge, dialog, moment
-from pricing.admin import proposal_panels, proposal_view
+from pricing.admin import panels, proposal_view
 from pricing.admin.proposal_dialogs import ApplyDialog, RejectDialog, SubmitDialog, WithdrawDialog
 from pricing.admin.proposal_form import EditForm
 from pricing.models import OPEN, Proposal, ProposalSource, ProposalState
@@ -71,7 +71,7 @@ class ProposalAdmin(ReadOnlyAdmin):
             page = proposal_page.load(proposal)
             context = {
                 **proposal_view.context(page, _person(request)),
-                "panels": proposal_panels.of(request, proposal),
+                "panels": panels.of_proposal(proposal),
                 "title": str(proposal),
             }
         response: HttpResponse = super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})

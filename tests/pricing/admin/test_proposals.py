@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from config.roles import Role
-from pricing.admin import proposal_panels
+from pricing.admin import panels
 from pricing.advisor.recommend import recommend
 from pricing.definition import Definition
 from pricing.models import PriceRule, PriceVersion, Proposal, ProposalState
@@ -429,10 +429,10 @@ class TestReplay:
 class TestPanels:
     @pytest.fixture(autouse=True)
     def _a_panel(self) -> Iterator[None]:
-        panel = lambda _, proposal: "Came out as predicted" if proposal.version else ""  # noqa: E731
-        proposal_panels.PANELS.append(panel)
+        panel = lambda proposal: "Came out as predicted" if proposal.version else ""  # noqa: E731
+        panels.ON_PROPOSAL.append(panel)
         yield
-        proposal_panels.PANELS.remove(panel)
+        panels.ON_PROPOSAL.remove(panel)
 
     def test_of_rooms_above_are_shown_where_they_have_something_to_say(self, manager: Client, author: User) -> None:
         proposal = a_persons_proposal(author)

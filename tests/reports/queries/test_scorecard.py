@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, transaction
-from django.template import Context, Template
 
 from billing.events import Caller
+from config.roles import Role
+from pricing.admin import panels
 from pricing.models import PriceRule, PriceVersion, Proposal
 from pricing.services import proposals
 from reports import scorecards
 from reports.models import RealisedMargin
 from reports.queries import scorecard
+from tests import people
 from tests.billing.factories import NOW, a_caller, a_price, a_wallet
+from tests.pricing.proposals import a_backtest
 from tests.reports.usage import LARGE, act, tokens, two_models
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +43,7 @@ def proposal(caller: Caller) -> Proposal:
     better = PriceVersion.objects.get().definition()
     better = type(better)(Decimal(5), (), (), better.minimum, better.rounding_step, better.rounding_mode)
     asked = proposals.propose(rule=rule, definition=better, reason="Costs rose", actor=ann, now=STARTS - DAY)
-    proposals.record_backtest(proposal=asked, definition=better, backtest={"margin_after": "0.6"})
+    proposals.record_backtest(proposal=asked, definition=better, backtest=a_backtest(margin_after="0.6"))
     proposals.approve(proposal=asked, effective_from=STARTS, reason="Yes", actor=ben, now=STARTS - DAY)
     return Proposal.objects.select_related("version__rule").get()
 
@@ -152,21 +155,16 @@ class TestRow:
             row.save(force_insert=True)
 
 
-class TestFragment:
-    def render(self, text: str, **context: Any) -> str:
-        return " ".join(Template("{% load scorecard %}" + text).render(Context(context)).split())
-
-    def test_tells_both_margins(self, caller: Caller, proposal: Proposal, time_machine: Any) -> None:
+class TestPanel:
+    def test_tells_both_margins_on_the_pages_of_proposal_and_rule(self, caller: Caller, proposal: Proposal, time_machine: Any) -> None:
         time_machine.move_to(NOW, tick=False)
         use(caller, STARTS)
         scorecards.keep_due(now=NOW)
-        page = self.render("{% scorecard_of_proposal proposal %}", proposal=proposal)
-        assert "60.0%" in page
-        assert "70.0%" in page
-        assert "+10.0 points" in page
-        assert "Final, 2026-11-08 to 2026-11-15" in page
-        assert "So far, until" in page
-        assert self.render("{% scorecard_of_rule rule %}", rule=proposal.rule).count("<tr>") == 3
+        client = people.signed_in(Role.FINANCE)
+        for address in (f"proposal/{proposal.pk}", f"pricerule/{proposal.rule.pk}"):
+            page = " ".join(client.get(f"/admin/pricing/{address}/change/").content.decode().split())
+            for figure in ("60.0%", "70.0%", "+10.0 points", "Final, 2026-11-08 to 2026-11-15", "So far, until"):
+                assert figure in page, (address, figure)
 
     def test_is_nothing_before_it_begins(self, caller: Caller) -> None:
-        assert self.render("{% scorecard_of_rule rule %}", rule=PriceRule.objects.get()) == ""
+        assert panels.of_rule(PriceRule.objects.get()) == []
