@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -36,7 +37,7 @@ VERDICTS: Final = {
 }
 SHOWN_DELTAS: Final = 10
 SHOWN_WALLETS: Final = 5
-_EMPTY_HEADINGS: Final = ("Customer", "Credits left", "Would have ended")
+_EMPTY_HEADINGS: Final = ("Customer", "Credits left", "Empty on")
 _NO_BACKTEST: Final = "No backtest yet: it is not known what this price would have charged for recorded usage."
 _DECIDED: Final = {
     ProposalState.APPROVED: ("Applied", "good"),
@@ -297,6 +298,10 @@ def _told_below(page: ProposalPage, found: Mapping[str, Any]) -> set[str]:
     return told | set(page.evidence.notes if page.evidence else ())
 
 
+def _day(moment: str) -> str:
+    return timezone.localdate(datetime.fromisoformat(moment)).isoformat()
+
+
 def _backtest(found: Mapping[str, Any]) -> dict[str, Any]:
     currency, customers = found["currency"], found["customers"]
     deltas = [
@@ -310,7 +315,7 @@ def _backtest(found: Mapping[str, Any]) -> dict[str, Any]:
         for row in customers["top"]
     ]
     empty = [
-        (_customer(row["customer"]), credits_(Decimal(row["balance"])), moment(datetime.fromisoformat(row["would_have_ended_at"])))
+        (_customer(row["customer"]), credits_(Decimal(row["balance"])), _day(row["would_have_ended_at"]))
         for row in found["wallets_at_zero"]
     ]
     headings = ("Customer", "Events", "Credits before", "Credits after", "Difference")
