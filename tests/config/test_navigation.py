@@ -98,7 +98,7 @@ SIDEBARS = {
             "Workspace",
         ],
         "Projects & keys": ["Projects", "Teams", "Cost centres", "API keys"],
-        "Administration": ["Users", "Groups", "Failed sign-ins", "Scheduled tasks"],
+        "Administration": ["Users", "Groups", "Access attempts", "Periodic tasks"],
     },
 }
 

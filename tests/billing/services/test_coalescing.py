@@ -154,8 +154,9 @@ class TestBoarding:
             lane.queue.put(one)
         late = lane.late(coalescing._customer(waiting[0]), room=8)
         assert [one.event.idempotency_key for one in late] == ["1", "3"]
-        lane.put(coalescing._Waiting(an_event(caller, customer="other", key="5")))
-        for one in (waiting[1], waiting[3]):
+        waiting.append(coalescing._Waiting(an_event(caller, customer="other", key="5")))
+        lane.put(waiting[-1])
+        for one in (waiting[1], waiting[3], waiting[4]):
             assert one.ready.acquire(timeout=5), "set aside and forgotten"
 
 
