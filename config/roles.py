@@ -88,7 +88,7 @@ _ADMINISTRATOR = (
     _FINANCE
     | _ENGINEER
     | _edit("auth", "user", "group")
-    | {"auth.delete_group"}
+    | {"auth.delete_group", "pricing.waive_approval"}
     | {"django_celery_beat.view_periodictask", "django_celery_beat.change_periodictask"}
     | {"axes.view_accessattempt", "axes.delete_accessattempt"}  # deleting one lets a locked-out person in again
 )

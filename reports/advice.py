@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.core.cache import cache
 from django.db import DatabaseError
 from django.db.models import Q
 
@@ -24,7 +25,8 @@ from reports.queries.advisor_evidence import evidence_for, last_days, policy
 from reports.queries.backtest import backtest
 
 log = logging.getLogger(__name__)
-_LATELY: Final = timedelta(hours=1)
+_LATELY: Final = timedelta(days=7)
+_AGAIN_SECONDS: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +83,25 @@ def advise(rule: PriceRule, *, now: datetime, is_dry: bool = False) -> Advice:
 
 
 def backtest_open(*, now: datetime) -> int:
-    """Backtest the proposals of the last hour that have none: those of people, and edited ones. Return how many it did."""
+    """Backtest the proposals of the last week that have none: those of people, and edited ones. Return how many it did.
+
+    What this worker has tried, it leaves alone for an hour.
+    """
     lately = Q(created_at__gte=now - _LATELY) | Q(edited_at__gte=now - _LATELY)
     waiting = Proposal.objects.filter(lately, state=ProposalState.PROPOSED, backtest__isnull=True).select_related("rule__event_type")
     start, end = last_days(now=now)
     done = 0
     for proposal in waiting:
         definition = proposal.as_definition()
+        if not cache.add(f"backtest-{proposal.pk}-{proposals.fingerprint(proposal)}", "tried", _AGAIN_SECONDS):
+            continue
         try:
             tested = backtest(proposal.rule, definition, start=start, end=end, now=now)
             proposals.record_backtest(proposal=proposal, definition=definition, backtest=tested)
         except DomainError as refusal:  # decided meanwhile, or too much to read
             log.warning("no backtest of %s: %s", proposal, refusal)
+        except Exception:  # one price that cannot be tested holds up no other
+            log.exception("no backtest of %s", proposal)
         else:
             done += 1
     return done

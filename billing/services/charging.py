@@ -13,8 +13,8 @@ transaction with a fixed number of statements:
    lots and wallets by the sums. If another transaction has just claimed one of the keys, this fails: start again, and
    find it as a duplicate.
 
-The statements of 1 to 3 (`locked_read`) travel together, as do 5 and the commit: two round trips. The answer is given after
-the commit. Balance = lots = entries holds by construction (`post_entries`), overspending is refused
+The statements of 1 to 3 (`locked_read`) travel together, as do 5 and the commit: two round trips, three where late events
+get on. The answer is given after the commit. Balance = lots = entries holds by construction (`post_entries`), overspending is refused
 by `lot_is_neither_overspent_nor_overfull`, both proven again by the ledger check.
 """
 
@@ -61,7 +61,8 @@ def charge(events: Sequence[Event], *, now: datetime, boarding: Boarding | None 
     A refused event leaves nothing behind. Same key and same body again: the original result with `replayed` set.
     Refusals (`Refused.code`): insufficient_credits, wallet_frozen, unknown_customer, unknown_event_type, no_price,
     idempotency_mismatch, invalid_request, unknown_hold, hold_ended, in_progress.
-    Raises OperationalError when the database is away or too busy; then nothing was recorded.
+    Raises OperationalError when the database is away or too busy. Send the events again: should the connection have gone
+    while it committed, they are found by their keys.
     """
     assert len(events) <= MAX_EVENTS - (MAX_LATE if boarding else 0), "split before charging"
     aboard = list(events)
@@ -69,7 +70,7 @@ def charge(events: Sequence[Event], *, now: datetime, boarding: Boarding | None 
 
 
 def charge_batch(events: Sequence[Event], *, now: datetime) -> list[Result]:
-    """Charge as `charge` does, in parts of about 250 events, each with customers of its own.
+    """Charge as `charge` does, in parts of about 250 events, dealt by customer; events under one key stay together.
 
     Two batches with wallets in common so take turns part by part, one on each core, and not whole.
     Raises OperationalError when the database is away: what was recorded by then is found again by its key.

@@ -1,8 +1,8 @@
 """What a charge must know, read under the locks that keep it true until the commit.
 
-All statements travel in one pipeline, one round trip, but each is a statement of its own: lots, holds and keys are read
-by statements that begin after the wallet locks were granted, and so see what the flush before has committed. A join in
-the locking statement would return the lots as they were before the wait.
+The statements travel in one pipeline, one round trip unless late events get on, but each is a statement of its own: lots,
+holds and keys are read by statements that begin after the wallet locks were granted, and so see what the flush before has
+committed. A join in the locking statement would return the lots as they were before the wait.
 """
 
 from collections.abc import Callable, Sequence

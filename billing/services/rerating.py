@@ -6,7 +6,8 @@ killed in between leaves a run that the next worker goes on with, and nothing is
 wait for each other, so that each begins where the adjustments before it have ended.
 """
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -25,6 +26,9 @@ from billing.services.recosting import Verdict
 from config.base.errors import DomainError
 from config.base.exact import CONTEXT, ZERO, plain
 from pricing import price_book
+from pricing.models import ProviderRate
+
+log = logging.getLogger(__name__)
 
 CHUNK: Final = 2_000
 # Shared by nobody: the chunks of all runs take it in turn.
@@ -124,22 +128,40 @@ def run_waiting(*, clock: Callable[[], datetime]) -> int:
             return 0
         try:
             waiting = list(Rerating.objects.filter(finished_at=None).order_by("pk").values_list("pk", flat=True))
-            for rerating_id in waiting:
-                run(rerating_id=rerating_id, clock=clock)
-            return len(waiting)
+            return sum(_ran(rerating_id, clock) for rerating_id in waiting)
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_WORKER_LOCK])
+
+
+def _ran(rerating_id: int, clock: Callable[[], datetime]) -> bool:
+    """Say whether a run has finished; one that fails is tried again next time, and holds up no other."""
+    try:
+        run(rerating_id=rerating_id, clock=clock)
+    except Exception:
+        log.exception("re-rating %s has stopped", rerating_id)
+        return False
+    return True
+
+
+def _with_corrected(rate_ids: Iterable[int]) -> list[int]:
+    """Return the rates and those that they corrected: a record that a correction left as it was still names the first."""
+    found, ids = set[int](), set(rate_ids)
+    while ids - found:
+        found |= ids
+        ids = set(ProviderRate.objects.filter(pk__in=ids).exclude(corrects=None).values_list("corrects_id", flat=True))
+    return sorted(found)
 
 
 @transaction.atomic
 def _step(rerating_id: int, now: datetime, span: timedelta) -> tuple[Rerating, timedelta]:
     """Do one chunk; return the run and how long a stretch of time to read next."""
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = '10min'")
+        cursor.execute("SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '10min'")
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RERATING_LOCK])
     row = Rerating.objects.select_for_update().get(pk=rerating_id)
     if row.finished_at is not None:
         return row, span
+    now = max(now, row.requested_at)  # by another machine's clock
     row.started_at = row.started_at or now
     # The unpriced have an index in the order of time; of all others, as long a stretch is read as a chunk comes from.
     end = row.until if row.basis == Basis.UNPRICED else min(row.until, row.position_at + span)
@@ -171,7 +193,7 @@ def records(scope: Scope) -> "QuerySet[UsageRecord]":
     else:
         found = found.filter(cost_status__in=recosting.CATALOGUE_STATUSES)
     if scope.rate_ids:
-        used = [[{"rate_id": str(rate_id)}] for rate_id in scope.rate_ids]
+        used = [[{"rate_id": str(rate_id)}] for rate_id in _with_corrected(scope.rate_ids)]
         since = CostAdjustment.objects.filter(_any_of("lines", used), usage_record_id=OuterRef("pk"))
         found = found.filter(_any_of("cost_lines", used) | Exists(since))
     if scope.provider is not None:

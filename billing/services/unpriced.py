@@ -68,6 +68,7 @@ def count(*, now: datetime) -> None:
     """Bring the figures of all groups up to `now`; those without records are at zero."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = '10min'")
+        cursor.execute("SET LOCAL lock_timeout = '1min'")
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         cursor.execute(_COUNT, [now])
     UnpricedGroup.objects.exclude(counted_at=now).update(records=0, customers=0, credits=0, counted_at=now)

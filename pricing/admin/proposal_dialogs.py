@@ -3,12 +3,14 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django import forms
 from django.utils import timezone
 from django.utils.html import format_html
 
 from config.base.admin import Dialog, Moment, ReasonDialog
 from pricing.admin import proposal_view
 from pricing.models import Proposal
+from pricing.services import proposals
 from pricing.services.prices import LEAD_TIME
 
 # As for a price that is published: one day is enough for people to be told.
@@ -19,11 +21,13 @@ class ApplyDialog(ReasonDialog):
     """When the proposed price starts."""
 
     effective_from = Moment(label="Starts")
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, subject: Any, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
         field = self.fields["effective_from"]
         field.initial = start(subject, now=timezone.now())
+        self.fields["seen"].initial = proposals.fingerprint(subject)
         zone = timezone.get_current_timezone_name()
         field.help_text = format_html("From then on: {}. In {} time, at least a minute ahead.", proposal_view.summary(subject), zone)
 

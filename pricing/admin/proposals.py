@@ -87,7 +87,12 @@ class ProposalAdmin(ReadOnlyAdmin):
     def apply(self, request: HttpRequest, form: ApplyDialog, proposal: Proposal) -> str:
         typed = form.cleaned_data
         version = proposals.approve(
-            proposal=proposal, effective_from=typed["effective_from"], reason=typed["reason"], actor=_person(request), now=timezone.now()
+            proposal=proposal,
+            effective_from=typed["effective_from"],
+            reason=typed["reason"],
+            actor=_person(request),
+            seen=typed["seen"],
+            now=timezone.now(),
         )
         return f"{version} is published: {explain(version.as_price())}, from {moment(version.effective_from)}."
 

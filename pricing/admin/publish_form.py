@@ -113,7 +113,7 @@ class PublishForm(forms.Form):
 
     def __init__(self, data: Any = None, *, rule: PriceRule, latest: PriceVersion | None, now: datetime, is_proposal: bool = False) -> None:
         self.rule = rule
-        super().__init__(data, initial=_initial(latest, now))
+        super().__init__(data, initial=_initial(latest, now, is_proposal=is_proposal))
         rows = latest.as_price() if latest else None
         self.components: Any = _Components(
             data, prefix="components", initial=[_component_row(c) for c in rows.components] if rows else None
@@ -126,7 +126,7 @@ class PublishForm(forms.Form):
             start.help_text = f"In {zone} time. Empty: whoever approves it decides."
         else:
             start.help_text = f"In {zone} time, at least a minute ahead" + (
-                "." if latest else "; a rule's first version may start in the past."
+                "." if latest or is_proposal else "; a rule's first version may start in the past."
             )
 
     def is_valid(self) -> bool:
@@ -167,9 +167,9 @@ class PublishForm(forms.Form):
                 self.add_error(path if path in self.fields else None, f"This {message}.")
 
 
-def _initial(latest: PriceVersion | None, now: datetime) -> dict[str, Any]:
+def _initial(latest: PriceVersion | None, now: datetime, *, is_proposal: bool) -> dict[str, Any]:
     if latest is None:
-        return {"effective_from": _full_hour(now)}
+        return {"effective_from": _full_hour(now + _USUAL_NOTICE if is_proposal else now)}
     return {
         "credits_per_event": latest.credits_per_event,
         "minimum": latest.minimum,

@@ -19,7 +19,8 @@ from pricing.models import Workspace
 from pricing.models.workspace import THE_WORKSPACE
 
 SET_POLICY: Final = "pricing.set_pricing_policy"
-# Not `prices_need_approval`: whoever prices does not decide whether a second person looks.
+# Of `prices_need_approval`: whoever prices does not decide whether a second person looks.
+WAIVE_APPROVAL: Final = "pricing.waive_approval"
 _POLICY: Final = frozenset(
     {
         *("target_margin", "margin_tolerance", "advisor_max_step", "advisor_cooldown_days"),
@@ -59,9 +60,9 @@ class WorkspaceAdmin(TrackedAdmin):
         return super().has_change_permission(request, obj) or (request.user.has_perm(SET_POLICY) and not shows_history)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        fields = super().get_readonly_fields(request, obj)
+        fields = list(super().get_readonly_fields(request, obj))
         if super().has_change_permission(request, obj):
-            return fields
+            return fields if request.user.has_perm(WAIVE_APPROVAL) else [*fields, "prices_need_approval"]
         others = [name for name in flatten_fieldsets(self.fieldsets) if name not in _POLICY]
         return list(dict.fromkeys([*fields, *others]))
 

@@ -102,7 +102,10 @@ class Workspace(models.Model):
     class Meta:
         verbose_name = "workspace"
         verbose_name_plural = "workspace"
-        permissions = (("set_pricing_policy", "Can set the target margin and the Pricing Advisor"),)
+        permissions = (
+            ("set_pricing_policy", "Can set the target margin and the Pricing Advisor"),
+            ("waive_approval", "Can decide whether prices need approval"),
+        )
         constraints = (
             models.CheckConstraint(name="workspace_is_one", condition=models.Q(id=THE_WORKSPACE)),
             models.CheckConstraint(name="workspace_currency_is_iso", condition=models.Q(currency__regex=r"^[A-Z]{3}$")),

@@ -32,7 +32,9 @@ USELESS_AFTER: Final = timedelta(days=3)
 
 def of_proposal(proposal: Proposal, *, now: datetime) -> None:
     """Owe a notice to everyone who may decide and has an address, but to whoever proposed it."""
-    deciders = User.objects.with_perm(MAY_DECIDE, backend="django.contrib.auth.backends.ModelBackend").exclude(email="")
+    deciders = (
+        User.objects.with_perm(MAY_DECIDE, backend="django.contrib.auth.backends.ModelBackend").filter(is_staff=True).exclude(email="")
+    )
     _owe(proposal, NoticeKind.PROPOSED, [person for person in deciders if person != proposal.created_by], now)
 
 

@@ -4,13 +4,13 @@ draft → proposed → approved | rejected | withdrawn | superseded. Every step 
 people who decide at once find each other's decision, and then, where it publishes, the lock that charges share.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NoReturn, Protocol
 
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from pricing.advisor.evidence import Evidence
+from pricing.advisor.evidence import Evidence, digest
 from pricing.advisor.policy import Policy
 from pricing.definition import Definition
 from pricing.models import OPEN, PriceRule, PriceVersion, Proposal, ProposalEdit, ProposalSource, ProposalState
@@ -27,10 +27,13 @@ from pricing.services.refusals import (
     ProposalDecidedError,
     ProposalIsDraftError,
     StaleProposalError,
+    StartsTooSoonError,
     UnchangedPriceError,
 )
 
 _CHANGES_THE_PRICE = frozenset({"raise", "lower"})
+# As long as a publication waits for its lock at most, and a little more.
+_WAIT_FOR_CHARGES = timedelta(seconds=5)
 
 
 class Advice(Protocol):
@@ -111,7 +114,7 @@ def advise(
     locked = _lock(rule.pk)
     latest = timeline.latest(locked)
     standing = _proposed(locked)
-    if standing is not None and _is_in_hand(standing):
+    if standing is not None and _is_in_hand(standing) and (latest is None or standing.base_version_id == latest.pk):
         return None
     wanted = recommendation.definition if recommendation.verdict in _CHANGES_THE_PRICE else None
     if wanted is None or latest is None or latest.number != evidence.version:
@@ -138,7 +141,8 @@ def advise(
         backtest=backtest,
         created_at=now,
     )
-    return _ask(made, now=now)
+    # Whoever was asked about this price already is not asked again each morning.
+    return _ask(made, now=now, is_news=standing is None or standing.definition != made.definition)
 
 
 @transaction.atomic
@@ -190,27 +194,40 @@ def record_backtest(*, proposal: Proposal, definition: Definition, backtest: dic
 
 
 @transaction.atomic
-def approve(*, proposal: Proposal, effective_from: datetime | None = None, reason: str, actor: User, now: datetime) -> PriceVersion:
+def approve(
+    *, proposal: Proposal, effective_from: datetime | None = None, reason: str, actor: User, seen: str = "", now: datetime
+) -> PriceVersion:
     """Publish the proposed price; without `effective_from` it starts when the proposal says.
+
+    `seen` is the `fingerprint` of the price that `actor` read, so that an edit in between is not approved unseen.
 
     The version is by its proposer, or by who edited it last, and approved by `actor`.
 
     Raises:
         ProposalDecidedError, ProposalIsDraftError: it does not wait for a decision.
         FourEyesError: `actor` proposed or edited it.
-        StaleProposalError: the rule has another version since.
+        StaleProposalError: the rule has another version since, or the proposal another price.
         MissingStartError: neither the proposal nor `effective_from` says when it starts.
         InvalidPriceError: there is no reason.
         StartsTooSoonError, LaterVersionError, RuleEndedLaterError: as `prices.publish_version`.
     """
     row = _to_decide(proposal, reason, actor)
     _refuse_stale(row)
+    if seen and seen != fingerprint(row):
+        raise StaleProposalError(f"{row} was edited since you opened it: read the page again before you decide.")
+    edited = row.edits.order_by("-id").first()
     starts = effective_from or row.effective_from
     if starts is None:
         raise MissingStartError("The proposal names no start: say from when on the price holds.")
     author = row.edited_by or row.created_by
     row.version = _publish(
-        row.rule, row.as_definition(), effective_from=starts, reason=row.reason, actor=author, approved_by=actor, now=now
+        row.rule,
+        row.as_definition(),
+        effective_from=starts,
+        reason=edited.reason if edited else row.reason,
+        actor=author,
+        approved_by=actor,
+        now=now,
     )
     _decide(row, ProposalState.APPROVED, reason, actor, now)
     return row.version
@@ -278,12 +295,22 @@ def publish_directly(
     return _publish(locked, definition, effective_from=effective_from, reason=reason, actor=actor, now=now)
 
 
+def fingerprint(proposal: Proposal) -> str:
+    """Return what stands for the price as it is proposed now."""
+    return digest(proposal.definition)
+
+
 def needs_approval(rule: PriceRule) -> bool:
-    """Say whether the next price of `rule` has to be proposed."""
-    return workspace.load().prices_need_approval and timeline.latest(rule) is not None
+    """Say whether the next price of `rule` has to be proposed: once its event type has a price, for whomever, people are charged."""
+    return workspace.load().prices_need_approval and _is_priced(rule)
+
+
+def _is_priced(rule: PriceRule) -> bool:
+    return PriceVersion.objects.filter(rule__event_type=rule.event_type_id).exists()
 
 
 def _publish(rule: PriceRule, definition: Definition, **decisions: Any) -> PriceVersion:
+    _refuse_a_late_exception(rule, decisions["effective_from"], decisions["now"])
     return prices.publish_version(
         rule=rule,
         credits_per_event=definition.credits_per_event,
@@ -371,19 +398,30 @@ def _new(rule: PriceRule, definition: Definition, reason: str, effective_from: d
     )
 
 
-def _ask(row: Proposal, *, now: datetime) -> Proposal:
+def _ask(row: Proposal, *, now: datetime, is_news: bool = True) -> Proposal:
     """Let the proposal wait for a decision, and tell those who may decide."""
     _check_start(row, now)
     _make_room(row, now)
     row.state = ProposalState.PROPOSED
     row.save()
-    notices.of_proposal(row, now=now)
+    if is_news:
+        notices.of_proposal(row, now=now)
     return row
 
 
 def _check_start(row: Proposal, now: datetime) -> None:
-    if row.effective_from is not None and row.base_version is not None:
+    if row.effective_from is None:
+        return
+    if row.base_version is not None:
         prices.check_follows(row.base_version, row.effective_from, now + prices.LEAD_TIME)
+    else:
+        _refuse_a_late_exception(row.rule, row.effective_from, now)
+
+
+def _refuse_a_late_exception(rule: PriceRule, starts: datetime, now: datetime) -> None:
+    """A rule's first price takes events from a wider or narrower rule, which may have been charged already."""
+    if timeline.latest(rule) is None and _is_priced(rule) and starts < now + prices.LEAD_TIME + _WAIT_FOR_CHARGES:
+        raise StartsTooSoonError(f"{rule.event_type.name} is charged by another rule already: let this price start two minutes from now.")
 
 
 def _make_room(row: Proposal, now: datetime) -> None:

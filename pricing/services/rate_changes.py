@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from pricing import price_book
-from pricing.locks import take_prices_lock_sql
+from pricing.locks import take_prices_lock_sql, take_rates_lock_sql
 from pricing.models import ProviderModel, ProviderRate, RateSeries
 from pricing.rate_catalogue import tier_of
 from pricing.services.refusals import RateRefusedError
@@ -30,6 +30,7 @@ def correct(
         RateRefusedError: the rate was corrected before, the figure is the same, or `since` is not within its period.
     """
     with connection.cursor() as cursor:
+        cursor.execute(take_rates_lock_sql)
         cursor.execute(take_prices_lock_sql)
     rate = ProviderRate.objects.select_for_update(of=("self",)).select_related("series").get(pk=rate.pk)
     if rate.voided_at is not None:
@@ -87,6 +88,8 @@ def add(
     """
     if not prices:
         raise RateRefusedError("Type at least one price.")
+    with connection.cursor() as cursor:
+        cursor.execute(take_rates_lock_sql)
     found = price_book.current().catalogue.find(provider, model)
     named = {"provider": found.provider, "name": found.name} if found else {"provider": provider.lower(), "name": model}
     row = ProviderModel.objects.filter(**named).first() or _save(ProviderModel(**named), actor, f"Rates added by hand: {source}")
@@ -119,6 +122,8 @@ def add_alias(*, model: ProviderModel, alias: str, reason: str, actor: User) -> 
     Raises:
         RateRefusedError: the model has that name, or another model of the provider does.
     """
+    with connection.cursor() as cursor:
+        cursor.execute(take_rates_lock_sql)
     model = ProviderModel.objects.select_for_update().get(pk=model.pk)
     if alias.lower() in {name.lower() for name in (model.name, *model.aliases)}:
         raise RateRefusedError(f"{model} is found by that name already.")

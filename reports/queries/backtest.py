@@ -54,6 +54,7 @@ class _Customer:
     events: int = 0
     before: Decimal = ZERO
     after: Decimal = ZERO
+    rises: Decimal = ZERO  # of those actions alone that would have cost more
 
     @property
     def delta(self) -> Decimal:
@@ -83,6 +84,7 @@ class _Rerated:
         customer.before += action.credits
         customer.after += after
         if after != action.credits:
+            customer.rises += max(after - action.credits, ZERO)
             self.extra[action.record_id] = after - action.credits
         if action.cost is None:
             self.unpriced += 1
@@ -128,7 +130,7 @@ def backtest(rule: PriceRule, definition: Definition, *, start: datetime, end: d
         for action in _actions(scope, every):
             rerated.add(action)
         extra = {record: credits * every for record, credits in rerated.extra.items()}
-        dry = wallet_replay.run_dry(extra, customers=_who_pays_more(rerated), start=start, end=end)
+        dry = wallet_replay.run_dry(extra, customers=_at_risk(rerated, every), start=start, end=end)
         return _as_json(rerated, dry, scope, every)
 
 
@@ -140,8 +142,9 @@ def _actions(scope: Scope, every: int) -> Iterator[Action]:
                 yield Action(record_id, customer_id, quantity, Usage(*used), full, credits, value, cost)
 
 
-def _who_pays_more(rerated: _Rerated) -> dict[int, Decimal]:
-    return {pk: customer.delta for pk, customer in rerated.customers.items() if customer.delta > 0}
+def _at_risk(rerated: _Rerated, every: int) -> dict[int, Decimal]:
+    """Return the customers some of whose actions would have cost more, and how much more these would have come to at most."""
+    return {pk: customer.rises * every for pk, customer in rerated.customers.items() if customer.rises}
 
 
 def _as_json(rerated: _Rerated, dry: wallet_replay.RunDry, scope: Scope, every: int) -> dict[str, Any]:

@@ -48,8 +48,8 @@ _ENTRIES = """
 def run_dry(extra: Mapping[int, Decimal], *, customers: Mapping[int, Decimal], start: datetime, end: datetime) -> RunDry:
     """Return the wallets that some charge in `[start, end)` would have taken below their overdraft limit.
 
-    `extra` are the credits that a charge would have cost more (negative: less), by usage record. `customers` are those
-    who would have paid more in all, the only ones that are looked at.
+    `extra` are the credits that a charge would have cost more (negative: less), by usage record. `customers` are the
+    only ones that are looked at, each with the most that their wallet could have held less at any moment.
     """
     period = {"start": start, "end": end}
     limits = {}

@@ -14,6 +14,7 @@ from billing.services import charging, rerating, unpriced
 from billing.services.rerating import RerateRefusedError, Scope
 from config.roles import Role
 from pricing.models import ProviderRate
+from pricing.services import rate_changes
 from pricing.units import Usage
 from tests.billing.factories import NOW, a_caller, a_price, a_wallet, an_event
 from tests.billing.services.rivals import at_once
@@ -74,6 +75,21 @@ class TestRun:
         row = run(request(Scope(SCOPE.since, SCOPE.until, basis)))
         assert (row.examined, row.adjusted, row.still_unpriced) == (53, 53, 0)
         assert Decimal(row.by_model[0]["after"]) == 53 * Decimal("0.0045")
+
+    def test_finds_what_a_rate_costed_that_was_corrected_in_parts(self) -> None:
+        """The first correction left the earlier part as it was, so its records still name the rate before it."""
+        caller, vera = a_desk(), a_person()
+        wrong = rates()
+        report(caller, 1)
+        first, _ = rate_changes.correct(
+            rate=wrong, price=Decimal(4), per=wrong.per, since=LATER, source="invoice", reason="Dearer since", actor=vera, now=NOW
+        )
+        [second] = rate_changes.correct(
+            rate=first, price=Decimal(6), per=wrong.per, source="invoice", reason="Wrong as well", actor=vera, now=NOW
+        )
+        row = run(request(Scope(SCOPE.since, SCOPE.until, Basis.RATES, rate_ids=(first.pk,))))
+        assert (row.examined, row.adjusted) == (1, 1)
+        assert str(second.pk) in {line["rate_id"] for line in CostAdjustment.objects.get().lines}
 
     def test_looks_only_at_its_scope(self) -> None:
         caller = a_desk()

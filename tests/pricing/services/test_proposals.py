@@ -6,8 +6,9 @@ from functools import partial
 import pytest
 from django.contrib.auth.models import User
 
+from config.roles import Role
 from pricing.definition import Definition
-from pricing.models import PriceRule, PriceVersion, Proposal, Workspace
+from pricing.models import PriceRule, PriceVersion, Proposal, ProposalNotice, Workspace
 from pricing.price import Component, Tier
 from pricing.queries import proposals as queries
 from pricing.services import prices, proposals
@@ -28,6 +29,7 @@ from pricing.services.refusals import (
     UnchangedPriceError,
 )
 from tests.billing.services.rivals import at_once
+from tests.people import a_person
 from tests.pricing.factories import LAST_YEAR, NOW, PriceRuleFactory
 from tests.pricing.proposing import TOMORROW, a_price, a_proposal, advised, an_advice, evidence_of
 
@@ -256,6 +258,16 @@ class TestEditing:
         version = proposals.approve(proposal=proposal, reason="Ok", actor=dora, now=NOW)
         assert (version.created_by, version.approved_by, version.credits_per_event) == (cem, dora, 7)
 
+    def test_nobody_approves_an_edit_unseen(self, rule: PriceRule, ann: User, ben: User, cem: User) -> None:
+        proposal = a_proposal(rule, ann)
+        seen = proposals.fingerprint(proposal)
+        proposals.edit(proposal=proposal, definition=a_price("50"), effective_from=TOMORROW, reason="A slip", actor=ben, now=NOW)
+        with pytest.raises(StaleProposalError, match="edited since you opened it"):
+            proposals.approve(proposal=proposal, reason="Ok", actor=cem, seen=seen, now=NOW)
+        proposal.refresh_from_db()
+        version = proposals.approve(proposal=proposal, reason="Ok", actor=cem, seen=proposals.fingerprint(proposal), now=NOW)
+        assert (version.credits_per_event, version.reason) == (50, "A slip")
+
     def test_refuses_what_proposing_refuses(self, rule: PriceRule, ann: User, ben: User) -> None:
         edit = partial(proposals.edit, proposal=a_proposal(rule, ann), actor=ben, now=NOW)
         with pytest.raises(UnchangedPriceError):
@@ -350,6 +362,22 @@ class TestAdvising:
         assert advised(rule) is None
         assert Proposal.objects.get().state == "proposed"
 
+    def test_takes_the_place_of_a_persons_that_is_stale(self, rule: PriceRule, ann: User) -> None:
+        a_proposal(rule, ann)
+        another_version(rule)
+        made = advised(rule, evidence=evidence_of(rule))
+        assert made is not None
+        assert list(queries.open_proposals()) == [made]
+
+    def test_asks_the_same_people_about_a_price_once(self, rule: PriceRule) -> None:
+        boss = a_person(Role.FINANCE)
+        User.objects.filter(pk=boss.pk).update(email="boss@example.com")
+        advised(rule)
+        advised(rule, evidence=evidence_of(rule, events=501))
+        assert ProposalNotice.objects.filter(recipient=boss).count() == 1
+        advised(rule, recommendation=an_advice("6"), evidence=evidence_of(rule, events=502))
+        assert ProposalNotice.objects.filter(recipient=boss).count() == 2
+
     def test_leaves_alone_what_a_person_made_of_its_price(self, rule: PriceRule, ann: User, ben: User) -> None:
         proposal = advised(rule)
         assert proposal is not None
@@ -391,6 +419,18 @@ class TestPublishingDirectly:
         with pytest.raises(NeedsApprovalError, match="propose it instead") as refused:
             self.publish(rule, ann)
         assert refused.value.code == "price_needs_approval"
+
+    def test_a_first_price_beside_another_one_needs_approval_and_starts_ahead(self, rule: PriceRule, ann: User, ben: User) -> None:
+        """It takes customers from the price that they have."""
+        plan = PriceRuleFactory.create(event_type=rule.event_type, segment="plan", segment_key="pro")
+        with pytest.raises(NeedsApprovalError):
+            self.publish(plan, ann)
+        with pytest.raises(StartsTooSoonError):
+            a_proposal(plan, ann, effective_from=NOW - timedelta(days=7))
+        proposal = a_proposal(plan, ann, effective_from=None)
+        with pytest.raises(StartsTooSoonError):
+            proposals.approve(proposal=proposal, effective_from=NOW, reason="Ok", actor=ben, now=NOW)
+        assert proposals.approve(proposal=proposal, effective_from=TOMORROW, reason="Ok", actor=ben, now=NOW).number == 1
 
     def test_is_let_pass_where_the_workspace_asks_for_no_approval(self, rule: PriceRule, ann: User) -> None:
         Workspace.objects.update(prices_need_approval=False)

@@ -183,6 +183,16 @@ class TestWallets:
         found = run(replace(FLAT, credits_per_event=Decimal(5)))
         assert [row["would_have_ended_at"] for row in found["wallets_at_zero"]] == [START.isoformat()]
 
+    def test_run_dry_before_what_becomes_cheaper_makes_up_for_it(self, caller: Caller) -> None:
+        wallet = a_wallet(caller, credits="4", now=BEFORE)
+        act(caller, START, usage=tokens(LARGE, 10, 3000))  # 8 instead of 4
+        a_deposit(wallet, "20", now=START + timedelta(hours=1))
+        for hour in range(2, 7):
+            act(caller, START + timedelta(hours=hour), usage=tokens(LARGE, 10, 10))  # 3 instead of 4
+        found = run(BY_TOKENS)
+        assert found["customers"]["down"] == 1
+        assert [row["would_have_ended_at"] for row in found["wallets_at_zero"]] == [START.isoformat()]
+
 
 class TestSample:
     def test_is_the_same_each_time_and_says_so(self, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
