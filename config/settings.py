@@ -196,8 +196,8 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # Each refusal of the API would be a line otherwise; what goes wrong on our side has a line of its own.
-    "loggers": {"django.request": {"level": "CRITICAL"}},
+    # Each refusal would be a line otherwise; what goes wrong on our side is an error.
+    "loggers": {"django.request": {"level": "ERROR"}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("LOG_LEVEL", "WARNING")},
 }
 

@@ -41,7 +41,8 @@ def read_text(text: str, *, provider: str = "", model: str = "") -> Reading:
         raise UnreadableBodyError(f"The text is longer than {LONGEST_TEXT:,} characters: paste only its usage part.")
     try:
         body = json.loads(text, parse_float=Decimal, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        json.dumps(body, ensure_ascii=False, default=str).encode()  # half a character can be neither stored nor shown
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise UnreadableBodyError("This is not JSON. Paste the answer as the provider sent it, or only its usage part.") from error
     return read(body, provider=provider, model=model)
 

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -13,6 +13,10 @@ from django.db import connection, transaction
 from django.db.models import Model
 
 T = TypeVar("T")
+
+# Times that people may type. PostgreSQL keeps years that Python cannot read, so nothing is stored from outside these.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 ATTEMPTS = 5
 # What was prepared does not fit the tables any more, or is not there: a migration, a pooler.

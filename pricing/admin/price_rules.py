@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action
@@ -92,7 +92,9 @@ class PriceRuleAdmin(TrackedAdmin):
     def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the form of the next price; on POST say what it charges, propose it or keep it as a draft, or publish it."""
         now = timezone.now()
-        rule = get_object_or_404(PriceRule.objects.select_related("event_type"), pk=object_id)
+        rule = self.get_object(request, object_id)
+        if rule is None:
+            raise Http404
         is_proposal = proposals.needs_approval(rule)
         typed = request.POST if request.method == "POST" else None
         form = PublishForm(typed, rule=rule, latest=timeline.latest(rule), now=now, is_proposal=is_proposal)

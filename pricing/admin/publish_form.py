@@ -10,8 +10,9 @@ from typing import Any, Final, Self
 
 from django import forms
 from django.utils import timezone
-from unfold.widgets import INPUT_CLASSES, UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from config.base.admin import Moment
 from config.base.exact import CREDIT_STEP, ZERO, Rounding
 from pricing.admin.fields import PlainDecimal
 from pricing.definition import PER_CHOICES, UNITS, Definition, Problem, check
@@ -106,9 +107,7 @@ class PublishForm(forms.Form):
     minimum = CreditsInput(initial=ZERO, help_text="Credits that an event costs at least.")
     rounding_step = CreditsInput(initial=CREDIT_STEP, help_text="Charges are multiples of it: 1 for whole credits, 0.5 for halves.")
     rounding_mode = forms.ChoiceField(label="Rounded", choices=_MODE_CHOICES, widget=UnfoldAdminSelectWidget)
-    effective_from = forms.DateTimeField(
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "class": " ".join(INPUT_CLASSES)}, format="%Y-%m-%dT%H:%M")
-    )
+    effective_from = Moment()
     reason = forms.CharField(max_length=2000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), help_text="Why. It is kept for good.")
 
     def __init__(self, data: Any = None, *, rule: PriceRule, latest: PriceVersion | None, now: datetime, is_proposal: bool = False) -> None:

@@ -44,12 +44,17 @@ def from_file(path: Path, *, only_providers: Collection[str] = (), source: str =
     except OSError as error:
         raise FeedError(f"{path} cannot be read: {error.strerror}.") from error
     raw = _parsed(path.name, content)
-    if isinstance(raw, list):
-        reading = genai.read_json(raw, release=f"{genai.SOURCE}, {path.name}", only_providers=only_providers)
-    elif litellm.is_format(raw):
-        reading = litellm.read(raw, release=path.name, only_providers=only_providers)
-    else:
-        raise FeedError(f"{path.name} is neither a data.json of genai-prices nor a price list in LiteLLM's format.")
+    try:
+        if isinstance(raw, list):
+            reading = genai.read_json(raw, release=f"{genai.SOURCE}, {path.name}", only_providers=only_providers)
+        elif litellm.is_format(raw):
+            reading = litellm.read(raw, release=path.name, only_providers=only_providers)
+        else:
+            raise FeedError(f"{path.name} is neither a data.json of genai-prices nor a price list in LiteLLM's format.")
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise FeedError(f"{path.name} holds something that is no price ({error!r:.200}): nothing was compared.") from error
+    if not reading.candidates:
+        raise FeedError(f"{path.name} states no price that the catalogue could express: nothing was compared.")
     if source:
         reading = dataclasses.replace(reading, source=source)
     return Feed(_with_names_that_fit(reading), path.name, hashlib.sha256(content).hexdigest())

@@ -4,10 +4,15 @@ A price that was charged and a rate that was paid are facts. The one change that
 `effective_to` goes from null to a moment, once. Two rows of one owner are never valid at the same time.
 """
 
+from functools import reduce
+from operator import and_
+
 import pgtrigger
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import BigIntegerRangeField, DateTimeRangeField, RangeOperators
 from django.db.models import CheckConstraint, F, Func, Q, Value
+
+from config.base.database import EARLIEST, LATEST
 
 
 def immutable(noun: str, remedy: str) -> pgtrigger.Trigger:
@@ -38,6 +43,14 @@ def no_overlap(name: str, owner: str, *, condition: Q | None = None) -> Exclusio
         expressions=[(identity, RangeOperators.OVERLAPS), (period, RangeOperators.OVERLAPS)],
         condition=condition,
         violation_error_message="Another one is already valid in this period.",
+    )
+
+
+def is_in_range(name: str, *fields: str) -> CheckConstraint:
+    """Build the constraint that times are in years that everything can read."""
+    return CheckConstraint(
+        name=name,
+        condition=reduce(and_, (Q(**{field: None}) | Q(**{f"{field}__gte": EARLIEST, f"{field}__lt": LATEST}) for field in fields)),
     )
 
 

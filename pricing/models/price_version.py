@@ -13,7 +13,7 @@ from django.db.models.lookups import Exact
 from config.base.exact import CREDIT_DIGITS, CREDIT_PLACES, CREDIT_STEP, Rounding
 from config.base.models import never_truncated, raises_generation
 from pricing.definition import Definition
-from pricing.models.immutable import ends_after_start, immutable, no_overlap
+from pricing.models.immutable import ends_after_start, immutable, is_in_range, no_overlap
 from pricing.models.price_rule import PriceRule
 from pricing.price import Component, Price, Tier
 
@@ -60,6 +60,7 @@ class PriceVersion(models.Model):
             models.UniqueConstraint(name="price_version_number_is_one", fields=("rule", "number")),
             no_overlap("price_version_no_overlap", "rule"),
             ends_after_start("price_version_ends_after_start"),
+            is_in_range("price_version_is_in_range", "effective_from", "effective_to"),
             models.CheckConstraint(name="price_version_number_positive", condition=Q(number__gte=1)),
             models.CheckConstraint(name="price_version_credits_not_negative", condition=Q(credits_per_event__gte=0, minimum__gte=0)),
             models.CheckConstraint(name="price_version_step_positive", condition=Q(rounding_step__gt=0)),

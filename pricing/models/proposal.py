@@ -13,6 +13,7 @@ from django.db.models import F, Q
 
 from config.base.models import never_truncated
 from pricing.definition import Definition
+from pricing.models.immutable import is_in_range
 from pricing.models.price_rule import PriceRule
 from pricing.models.price_version import PriceVersion
 from pricing.price import Price
@@ -125,6 +126,7 @@ class Proposal(models.Model):
             models.CheckConstraint(name="proposal_source_known", condition=Q(source__in=ProposalSource.values)),
             models.CheckConstraint(name="proposal_state_known", condition=Q(state__in=ProposalState.values)),
             models.UniqueConstraint(name="proposal_open_is_one", fields=("rule",), condition=Q(state="proposed")),
+            is_in_range("proposal_start_is_in_range", "effective_from"),
             models.CheckConstraint(name="proposal_has_a_reason", condition=~Q(reason="")),
             # Four eyes. An empty `decided_by` makes these unknown, which a check lets pass; the next one asks for it.
             models.CheckConstraint(name="proposal_decider_did_not_propose", condition=~Q(decided_by=F("created_by"))),

@@ -18,7 +18,7 @@ from django.db.models import Q
 
 from config.base.exact import MONEY_DIGITS, MONEY_PLACES
 from config.base.models import append_only, raises_generation
-from pricing.models.immutable import ends_after_start, no_overlap
+from pricing.models.immutable import ends_after_start, is_in_range, no_overlap
 from pricing.models.provider_model import ProviderModel
 from pricing.rate_catalogue import STANDARD_TIER
 from pricing.units import UnitKind
@@ -106,6 +106,7 @@ class ProviderRate(models.Model):
         constraints = (
             no_overlap("provider_rate_no_overlap", "series", condition=Q(voided_at=None)),
             ends_after_start("provider_rate_ends_after_start"),
+            is_in_range("provider_rate_is_in_range", "effective_from", "effective_to"),
             models.CheckConstraint(name="provider_rate_price_not_negative", condition=Q(price__gte=0)),
             models.CheckConstraint(name="provider_rate_per_positive", condition=Q(per__gte=1)),
             models.CheckConstraint(name="provider_rate_currency_is_iso", condition=Q(currency__regex=r"^[A-Z]{3}$")),

@@ -210,7 +210,11 @@ class TestRefusals:
             read(body)
 
     @pytest.mark.parametrize(
-        "text", ["", "{", "[" * 50_000, '{"prompt_tokens": NaN}', '{"prompt_tokens": ' + "9" * 5000 + "}", "x" * (LONGEST_TEXT + 1)]
+        "text",
+        [
+            *("", "{", "[" * 50_000, '{"prompt_tokens": NaN}', '{"prompt_tokens": ' + "9" * 5000 + "}", "x" * (LONGEST_TEXT + 1)),
+            *('{"usage": {"input_tokens": 1e999999999999999999999}}', '{"usage": {"input_tokens": 1, "service_tier": "\\ud800"}}'),
+        ],
     )
     def test_text_that_is_no_json_is_no_failure(self, text: str) -> None:
         with pytest.raises(UnreadableBodyError):

@@ -41,6 +41,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from config.base.database import EARLIEST, LATEST
 from config.base.errors import DomainError
 from config.base.exact import CREDIT_DIGITS, CREDIT_PLACES, CREDIT_STEP, MONEY_DIGITS, MONEY_PLACES
 
@@ -96,11 +97,20 @@ class MoneyField(forms.DecimalField):
 
 
 class Moment(forms.DateTimeField):
-    """A time in the current zone, chosen with the browser's own picker."""
+    """A time in the current zone, chosen with the browser's own picker, in this century or the next.
+
+    PostgreSQL keeps years that Python cannot read: one slip of the keyboard must not lock up what reads the row.
+    """
 
     def __init__(self, **options: Any) -> None:
         picker = forms.DateTimeInput(attrs={"type": "datetime-local", "class": " ".join(INPUT_CLASSES)}, format="%Y-%m-%dT%H:%M")
         super().__init__(**{"widget": picker} | options)
+
+    def clean(self, value: Any) -> Any:
+        moment = super().clean(value)
+        if moment is not None and not EARLIEST <= moment < LATEST:
+            raise forms.ValidationError(f"Choose a time from {EARLIEST.year} to {LATEST.year - 1}.")
+        return moment
 
 
 class ReasonDialog(Dialog):

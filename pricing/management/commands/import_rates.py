@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DataError, IntegrityError
 from django.utils import timezone
 
 from pricing.feeds import files, genai
@@ -51,6 +52,8 @@ class Command(BaseCommand):
             )
         except FeedError as error:
             raise CommandError(str(error)) from error
+        except (DataError, IntegrityError) as error:
+            raise CommandError(f"The feed holds what the catalogue cannot keep, so nothing was imported: {error}") from error
         self._print(done.rate_import, is_new=done.is_new, is_verbose=options["verbosity"] > 1)
         if options["accept"]:
             self._print_accepted(rate_decisions.accept_unguarded(rate_import=done.rate_import, actor=None, now=now))

@@ -1,12 +1,15 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from config.base.admin import Moment
 from config.roles import Role
 from pricing.models import EventType, PriceRule, PriceVersion, Workspace
 from pricing.queries import timeline
@@ -223,3 +226,23 @@ class TestWorkspace:
 
     def test_support_does_not_see_it(self) -> None:
         assert people.signed_in(Role.SUPPORT).post(self.ADDRESS, self._form()).status_code == 403
+
+
+class TestTimesThatNobodyMeans:
+    """PostgreSQL keeps years that Python cannot read; one of them would stop whoever reads the row."""
+
+    @pytest.mark.parametrize(
+        "typed", ["0001-01-01T00:00", "0001-01-01T00:00+14:00", "9999-12-31T23:59", "9999-12-31T23:59-14:00", "1999-12-31T23:59"]
+    )
+    def test_are_refused_at_the_field(self, typed: str) -> None:
+        with pytest.raises(ValidationError, match=r"Choose a time from 2000 to 2199|cannot be"):
+            Moment().clean(typed)
+
+    def test_are_refused_by_the_database(self) -> None:
+        with pytest.raises(IntegrityError, match="price_version_is_in_range"), transaction.atomic():
+            PriceVersionFactory.create(effective_from=datetime(1999, 12, 31, tzinfo=UTC))
+        with pytest.raises(IntegrityError, match="provider_rate_is_in_range"), transaction.atomic():
+            ProviderRateFactory.create(effective_from=datetime(2200, 1, 1, tzinfo=UTC))
+
+    def test_a_rule_that_is_not_there_is_not_found(self, finance: Client) -> None:
+        assert finance.get("/admin/pricing/pricerule/abc/publish/").status_code == 404

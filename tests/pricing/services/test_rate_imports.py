@@ -349,3 +349,14 @@ class TestCommand:
     def test_refuses_what_it_cannot_read(self, options: list[str], message: str) -> None:
         with pytest.raises(CommandError, match=message):
             self.run(*options)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "{}", '[{"id": 3, "models": []}]', '{"gpt": {"litellm_provider": "openai", "mode": [1], "output_cost_per_token": 1e400}}'],
+)
+def test_a_file_without_a_sound_price_is_refused(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "feed.json"
+    file.write_text(content)
+    with pytest.raises(FeedError):
+        files.from_file(file)
