@@ -1,6 +1,7 @@
 """What records cost, as it is known now: what stood in the record when it was charged, and what re-rating found since.
 
-Whoever shows or sums up provider costs reads them through here. An adjustment carries the cost after it, so the newest
+Whoever shows provider costs reads them through here; what reports sum up in SQL has the same rule in one place of theirs
+(`reports.queries.recorded_usage.COSTED`). An adjustment carries the cost after it, so the newest
 one of a record is the sum of all; a probe of its index per record, nothing where a desk has never re-rated.
 """
 

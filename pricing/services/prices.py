@@ -25,7 +25,6 @@ from pricing.services.refusals import InvalidPriceError, LaterVersionError, Rule
 
 # Apps may report an event up to this far into the future, so a price may change no sooner.
 LEAD_TIME: Final = timedelta(seconds=60)
-CLOSEST: Final = timedelta(microseconds=1)  # two versions never start together
 
 M = TypeVar("M", EventType, PriceRule)
 
@@ -100,15 +99,6 @@ def publish_version(
         approved_by=approved_by,
         created_at=now,
     )
-
-
-def earliest_start(rule: PriceRule, *, now: datetime) -> datetime:
-    """Return the first full minute at which a next version of `rule` could start, were it published at once."""
-    latest = timeline.latest(rule)
-    if latest is None:
-        return now
-    moments = (now + LEAD_TIME, latest.effective_from + CLOSEST, latest.effective_to or now)
-    return (max(moments) + timedelta(minutes=1, microseconds=-1)).replace(second=0, microsecond=0)
 
 
 def _wait_for_charges() -> timedelta:

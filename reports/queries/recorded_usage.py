@@ -4,7 +4,7 @@ The Advisor's evidence, the backtest and the scorecard all read here, so that th
 cost or brought in:
 
 * a record belongs to the rule by the price version that it names, whatever other rules its event type has;
-* its cost is read in `COSTED` and nowhere else; a cost in another currency than the book's is as unknown as none, since
+* its cost is read in `COSTED`, as `billing.queries.costs` tells it; a cost in another currency than the book's is as unknown as none, since
   a rate of exchange would be a guess;
 * what it brought in are its ledger entries: the value of the lots that paid, refunds taken off.
 """

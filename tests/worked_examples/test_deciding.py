@@ -7,7 +7,7 @@ import pytest
 from config.roles import Role
 from pricing.models import PriceVersion
 from pricing.queries import timeline
-from pricing.services import prices, proposals
+from pricing.services import proposals
 from pricing.services.refusals import FourEyesError
 from tests import people
 from tests.billing.factories import NOW, a_caller, a_price, a_wallet
@@ -43,7 +43,7 @@ class TestDeciding:
         back = proposals.undo(version=second, reason="Customers left", actor=paula, now=NOW + DAY)
         phases = [str(stop.phase) for stop in timeline.of_rule(rule, now=NOW + DAY)]
         assert phases == ["proposed", "active", "retired"]
-        soon = prices.earliest_start(rule, now=NOW + DAY) + timedelta(minutes=5)
+        soon = NOW + DAY + timedelta(minutes=5)
         proposals.approve(proposal=back, effective_from=soon, reason="Sorry", actor=finn, now=NOW + DAY)
         assert charged(caller, at=soon).credits == 4
 
