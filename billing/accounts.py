@@ -16,9 +16,12 @@ it are in balance by construction.
 | transfer out of a lot | deferred revenue | lot transfers |
 | transfer into a lot | lot transfers | deferred revenue |
 | transfer into overdraft | lot transfers | receivables |
+| fee of a payment, a refund or a dispute | platform fees | payments clearing |
+| payout to our bank | bank | payments clearing |
 
 `lot transfers` is left with a balance only where an overdraft was charged at another unit value than the deposit that
-settles it: the gain or loss of that settlement.
+settles it: the gain or loss of that settlement. Fees and payouts are no entries of the ledger but rows of their own;
+what is left in `payments clearing` is what Stripe still owes us, and differences of exchange.
 """
 
 from decimal import Decimal
@@ -35,6 +38,8 @@ class Account(StrEnum):
     PROMOTIONAL_CREDITS = "promotional credits"
     ADJUSTMENTS = "adjustments"
     LOT_TRANSFERS = "lot transfers"
+    PLATFORM_FEES = "platform fees"
+    BANK = "bank"
 
 
 class Posting(NamedTuple):
@@ -63,3 +68,17 @@ def posting(kind: str, *, lot_kind: str, credits: Decimal, value: Decimal) -> Po
     ours = Account.RECEIVABLES if lot_kind == "overdraft" else Account.DEFERRED_REVENUE
     other = _COUNTER_ACCOUNT[kind]
     return Posting(other, ours, value) if (value or credits) > 0 else Posting(ours, other, -value)
+
+
+def fee_posting(amount: Decimal) -> Posting:
+    """Return the journal line of a fee in the book currency; a fee that was given back is negative and turns it round."""
+    return _turned(Account.PLATFORM_FEES, Account.PAYMENTS_CLEARING, amount)
+
+
+def payout_posting(amount: Decimal) -> Posting:
+    """Return the journal line of a payout; a negative one took money from our bank."""
+    return _turned(Account.BANK, Account.PAYMENTS_CLEARING, amount)
+
+
+def _turned(debit: Account, credit: Account, amount: Decimal) -> Posting:
+    return Posting(debit, credit, amount) if amount >= 0 else Posting(credit, debit, -amount)

@@ -90,6 +90,78 @@ class RefundExceedsCharge(DomainError):
     code = "refund_exceeds_charge"
 
 
+class UnknownPack(DomainError):
+    """Credit packs are listed in the admin, under Credit packs, with the key that apps ask for."""
+
+    code = "unknown_pack"
+
+
+class PackNotOnSale(DomainError):
+    """The pack is not sold yet, or not any more."""
+
+    code = "pack_not_on_sale"
+
+
+class UnknownTopUp(DomainError):
+    """The id is not one that this project's top-ups were answered with."""
+
+    code = "unknown_topup"
+
+
+class StripeNotSetUp(DomainError):
+    """Set STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET."""
+
+    code = "stripe_not_set_up"
+
+
+class StripeUnavailable(DomainError):
+    """Stripe did not answer, or asked to slow down: send the same call again later."""
+
+    code = "stripe_unavailable"
+
+
+class StripeRefused(DomainError):
+    """Stripe said no: a declined card, a wrong parameter. `figures` name its codes; the same call will fail again."""
+
+    code = "stripe_refused"
+
+
+class SettlementContradiction(DomainError):
+    """Two statements of Stripe's about one movement differ: find out which is right. What was known first stays."""
+
+    code = "settlement_contradiction"
+
+
+class RefundExceedsPayment(DomainError):
+    """Refund at most what is left of the payment."""
+
+    code = "refund_exceeds_payment"
+
+
+class UnknownRefund(DomainError):
+    """There is no such refund of a top-up."""
+
+    code = "unknown_refund"
+
+
+class NeedsSecondPerson(DomainError):
+    """One person has moved by hand what one person may: ask for a second person's approval."""
+
+    code = "needs_second_person"
+
+
+class UnknownRequest(DomainError):
+    """There is no such request for a movement of credits."""
+
+    code = "unknown_request"
+
+
+class DecisionRefused(DomainError):
+    """It has been decided already, or by somebody who may not."""
+
+    code = "decision_refused"
+
+
 class RefusedEvent(DomainError):
     """An event that was refused, with the code that it was refused with."""
 

@@ -34,6 +34,11 @@ class WalletState:
         self.lots.sort(key=OpenLot.burn_key)
         self.available = spendable(self.lots, held=self.held, overdraft_limit=self.overdraft_limit, now=now)
 
+    def free(self, now: datetime) -> Decimal:
+        """Return the credits that are neither held nor owed nor expired: what may be taken by hand."""
+        fresh = spendable(self.lots, held=self.held, overdraft_limit=ZERO, now=now)
+        return min(fresh, max(self.balance - self.held, ZERO))
+
     @property
     def overdraft(self) -> OpenLot | None:
         """The lot that carries what the wallet owes, if it may owe anything."""

@@ -5,7 +5,23 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from billing.services import checking, holds, partitions, rerating, seals, sweeping, unpriced
+from billing.errors import SettlementContradiction, StripeNotSetUp, StripeRefused, StripeUnavailable
+from billing.services import (
+    auto_topups,
+    checking,
+    holds,
+    inbox,
+    notices,
+    partitions,
+    rerating,
+    seals,
+    settlements,
+    stripe_gateway,
+    sweeping,
+    topup_refunds,
+    topup_sweeping,
+    unpriced,
+)
 from config.base.database import clock
 
 log = logging.getLogger(__name__)
@@ -54,3 +70,63 @@ def rerate() -> None:
 def count_unpriced() -> None:
     """Bring the queue of unpriced usage up to date."""
     unpriced.count(now=timezone.now())
+
+
+@shared_task
+def work_off_stripe_events() -> None:
+    """Work off what Stripe sent."""
+    inbox.work_off(now=timezone.now())
+
+
+@shared_task
+def sweep_stripe_events() -> None:
+    """Ask Stripe for events that did not arrive; without a key there is nobody to ask."""
+    try:
+        missed = inbox.sweep(now=timezone.now())
+    except StripeNotSetUp:
+        return
+    except StripeUnavailable as error:
+        log.warning("Stripe could not be asked for missed events; the next sweep asks again: %s", error)
+        return
+    if missed:
+        log.warning("events that had not arrived at /stripe/webhook and were asked for: %s", missed)
+        inbox.wake()
+
+
+@shared_task
+def ask_about_topups() -> None:
+    """Ask Stripe about orders of which nothing is heard."""
+    topup_sweeping.sweep(now=timezone.now())
+
+
+@shared_task
+def sweep_settlements() -> None:
+    """Ask Stripe for fees, movements of the balance and payouts that no event told of."""
+    try:
+        found = settlements.sweep(now=timezone.now())
+    except StripeNotSetUp:
+        return
+    except (StripeUnavailable, StripeRefused, SettlementContradiction) as error:
+        log.warning("Stripe could not be asked about its balance; the next sweep asks again: %s", error)
+        return
+    if found:
+        log.info("%s movements of the balance at Stripe were asked for", found)
+
+
+@shared_task
+def charge_saved_cards() -> None:
+    """Top up the wallets that fell below their mark and are topped up by themselves."""
+    auto_topups.run_due(now=timezone.now())
+
+
+@shared_task
+def send_notices() -> None:
+    """Send the e-mails that people are owed about money."""
+    notices.send_due(now=timezone.now())
+
+
+@shared_task
+def send_refunds() -> None:
+    """Send the approved refunds that have not reached Stripe."""
+    if stripe_gateway.is_set_up():
+        topup_refunds.send_approved(gateway=stripe_gateway.gateway(), now=timezone.now())

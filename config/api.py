@@ -13,7 +13,7 @@ from ninja.errors import HttpError
 from ninja.errors import ValidationError as NinjaValidationError
 from pydantic import ValidationError
 
-from billing.api import customers, events, holds, problems, runs, wallets
+from billing.api import customers, events, holds, problems, runs, topups, wallets
 from billing.api.media import StrictParser, UnreadableBodyError
 from billing.api.validation import field_errors
 from config.base import problem
@@ -48,7 +48,7 @@ api = MeteringAPI(
     docs_url="/docs",
     parser=StrictParser(),
 )
-for router in (events.router, holds.router, customers.router, wallets.router, runs.router):
+for router in (events.router, holds.router, customers.router, wallets.router, topups.router, runs.router):
     api.add_router("", router)
 
 
@@ -58,7 +58,8 @@ def refuse(request: HttpRequest, error: DomainError) -> HttpResponse:
     status = problems.STATUS[error.code]
     figures = dict(error.figures)
     wait = figures.pop("retry_after", 60)
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": str(wait)}}.get(status)
+    later = {"Retry-After": str(wait)}
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: later, 503: later}.get(status)
     return problem.respond(request, code=error.code, status=status, detail=error.detail, figures=figures, headers=headers)
 
 

@@ -3,7 +3,8 @@
 A metering call needs no session, no CSRF cookie, no message framework and no template; the middleware that the admin
 needs would halve its speed. So calls below `/api/`, and the probes, leave the chain at its first link, which also sees to
 what the rest would have done: the request id, a limit on bodies, security headers, and problem responses where Django has
-its HTML pages. Probes come this way because they call the machine by its address, which `ALLOWED_HOSTS` need not name.
+its HTML pages. Probes come this way because they call the machine by its address, which `ALLOWED_HOSTS` need not name, and
+Stripe's events because a signature vouches for them, not a cookie.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from config.base import problem
 
 _CHUNK_BYTES = 65_536
 _DRAINED_CHUNKS = 256
-_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_BESIDE_THE_API = frozenset({"/healthz", "/readyz", "/metrics", "/stripe/webhook"})
 # Nothing in an answer may run or be framed. The docs page loads scripts and styles of our own static files and talks to
 # this API only; its script writes style attributes and has images inside its style sheet.
 _CSP = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -31,11 +32,11 @@ _DOCS_CSP = f"{_CSP}; script-src 'self'; style-src 'self' 'unsafe-inline'; img-s
 
 
 def short_road(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: answer API calls and probes here, hand everything else on."""
+    """Middleware: answer API calls, probes and Stripe here, hand everything else on."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         path = request.path_info
-        if not (path.startswith("/api/") or path in _PROBES or path == "/api"):
+        if not (path.startswith("/api/") or path in _BESIDE_THE_API or path == "/api"):
             return get_response(request)
         return with_headers(_answer(request))
 

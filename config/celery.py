@@ -6,9 +6,11 @@ policy would retry for 19 seconds inside the request. Nothing else may be asked 
 """
 
 import os
+from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
+from celery.signals import worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -38,8 +40,22 @@ app.conf.beat_schedule = {
     "Compare provider rates": {"task": "pricing.tasks.compare_installed_rates", "schedule": crontab(hour="4", minute="17")},
     "Re-rate usage": {"task": "billing.tasks.rerate", "schedule": 60.0},
     "Count unpriced usage": {"task": "billing.tasks.count_unpriced", "schedule": 300.0},
+    "Ask about top-ups": {"task": "billing.tasks.ask_about_topups", "schedule": 60.0},
+    "Charge saved cards": {"task": "billing.tasks.charge_saved_cards", "schedule": 60.0},
+    "Send notices about money": {"task": "billing.tasks.send_notices", "schedule": 20.0},
     "Advise on prices": {"task": "reports.tasks.advise", "schedule": crontab(hour="4", minute="40")},
     "Keep scorecards": {"task": "reports.tasks.keep_scorecards", "schedule": crontab(hour="5", minute="10")},
     "Backtest proposals": {"task": "reports.tasks.backtest_proposals", "schedule": 60.0},
+    "Work off Stripe events": {"task": "billing.tasks.work_off_stripe_events", "schedule": 15.0},
+    "Ask Stripe for missed events": {"task": "billing.tasks.sweep_stripe_events", "schedule": 600.0},
+    "Ask about fees and payouts": {"task": "billing.tasks.sweep_settlements", "schedule": crontab(minute="*/10")},
+    "Find breaks with Stripe": {"task": "reports.tasks.find_breaks", "schedule": crontab(minute="48")},
+    "Send refunds of top-ups": {"task": "billing.tasks.send_refunds", "schedule": 60.0},
     "Make partitions": {"task": "billing.tasks.make_partitions", "schedule": crontab(hour="3", minute="11")},
 }
+
+
+@worker_ready.connect
+def catch_up(**_: Any) -> None:
+    """Ask Stripe at once for what happened while nobody was here, instead of when beat comes round."""
+    app.send_task("billing.tasks.sweep_stripe_events")

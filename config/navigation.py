@@ -15,7 +15,7 @@ from django.urls import reverse
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """A figure beside a link that asks for attention; `count` is a function of `billing.queries.badges`."""
+    """A figure beside a link that asks for attention; `count` is a function of `billing.queries.badges` or `reports.queries.badges`."""
 
     count: str
     tells: str
@@ -53,6 +53,42 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
             ListLink("Customers", "group", "billing.customer"),
             ListLink("Wallets", "account_balance_wallet", "billing.wallet", Badge("low_wallets", "Wallets below their threshold")),
             ListLink("Holds", "lock_clock", "billing.hold"),
+            ListLink(
+                "Requests", "how_to_reg", "billing.movementrequest", Badge("waiting_movements", "Movements that wait for a second person")
+            ),
+        ),
+    ),
+    (
+        "Money in & out",
+        (
+            ListLink("Top-ups", "add_card", "billing.topup"),
+            ListLink(
+                "Refunds of top-ups",
+                "currency_exchange",
+                "billing.topuprefund",
+                Badge("waiting_refunds", "Refunds that wait for a second person"),
+            ),
+            ListLink("Disputes", "gavel", "billing.dispute", Badge("open_disputes", "Disputes that are not decided", "danger")),
+            ListLink("Credit packs", "inventory_2", "billing.creditpack"),
+            PageLink("Reconciliation", "balance", "reports_reconciliation", "reports.view_reconciliation"),
+            ListLink(
+                "Breaks with Stripe",
+                "difference",
+                "reports.reconciliationbreak",
+                Badge("open_breaks", "Breaks with Stripe that nobody has explained", "danger"),
+            ),
+            ListLink(
+                "Auto top-ups",
+                "autorenew",
+                "billing.autotopup",
+                Badge("stopped_auto_topups", "Auto top-ups that stopped by themselves", "danger"),
+            ),
+            ListLink(
+                "Stripe events",
+                "webhook",
+                "billing.stripeevent",
+                Badge("dead_stripe_events", "Events of Stripe's that failed too often", "danger"),
+            ),
         ),
     ),
     (
@@ -164,16 +200,19 @@ def _item(request: HttpRequest, link: Link) -> dict[str, Any] | None:
 
 def _badge_text(badge: Badge) -> str:
     from billing.queries import badges
+    from reports.queries import badges as of_reports
 
-    count: Callable[[], str] = getattr(badges, badge.count)
+    count: Callable[[], str] = getattr(of_reports, badge.count, None) or getattr(badges, badge.count)
     return count()
 
 
 def environment(_: HttpRequest) -> list[str] | None:
-    """Return the label of a desk that holds a demo company."""
+    """Return the label of a desk that holds a demo company, or on which no money moves."""
     from billing.queries import badges
+    from config.demo.stripe.running import is_simulated
 
-    return ["Demo data", "warning"] if badges.has_demo_data() else None
+    parts = ["Demo data"] * badges.has_demo_data() + ["Payments are simulated"] * is_simulated()
+    return [" · ".join(parts), "warning"] if parts else None
 
 
 def _logo(_: HttpRequest) -> str:

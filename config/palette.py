@@ -1,4 +1,4 @@
-"""The command palette (Ctrl + K): pages, customers, events, price rules and projects, found by what people have at hand.
+"""The command palette (Ctrl + K): pages, customers, events, top-ups, price rules and projects, found by what people have at hand.
 
 It finds nothing that the person may not open, reads no table to its end, and shows at most a handful of each kind.
 Lists of models are found by Unfold itself; here are the pages of the sidebar under their own titles, and the rows.
@@ -13,7 +13,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from unfold.dataclasses import SearchResult
 
-from billing.models import Customer, Project, UsageRecord
+from billing.models import Customer, Project, TopUp, UsageRecord
 from billing.queries import lookup
 from config import navigation
 from config.base.admin import places
@@ -27,7 +27,14 @@ def search(request: HttpRequest, _: str) -> list[SearchResult]:
     text = request.GET.get("s", "").strip().replace("\0", "")
     if not text:
         return []
-    return [*_pages(request, text), *_customers(request, text), *_events(request, text), *_prices(request, text), *_projects(request, text)]
+    return [
+        *_pages(request, text),
+        *_customers(request, text),
+        *_events(request, text),
+        *_topups(request, text),
+        *_prices(request, text),
+        *_projects(request, text),
+    ]
 
 
 def _pages(request: HttpRequest, text: str) -> Iterator[SearchResult]:
@@ -54,6 +61,11 @@ def _events(request: HttpRequest, text: str) -> Iterator[SearchResult]:
     elif text.startswith("req_"):
         for record in lookup.events_of_request(text, now=timezone.now(), at_most=AT_MOST):
             yield from _row(record, str(record), f"Usage record of this request, {record.event_type}", "monitoring")
+
+
+def _topups(request: HttpRequest, text: str) -> Iterator[SearchResult]:
+    if _may_view(request, TopUp) and (topup := lookup.topup(text)) is not None:
+        yield from _row(topup, f"topup_{topup.pk}", f"Top-up of {topup.wallet.customer}, {topup.get_status_display().lower()}", "add_card")
 
 
 def _prices(request: HttpRequest, text: str) -> Iterator[SearchResult]:

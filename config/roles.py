@@ -34,7 +34,8 @@ def _edit(app: str, *models: str) -> frozenset[str]:
 
 _OWNERS = ("project", "team", "costcenter")
 _USAGE = ("usagerecord", "pipelinerun", "agentjob")
-_WALLETS = ("customer", "wallet", "lot", "hold", "ledgerentry")
+_WALLETS = ("customer", "wallet", "autotopup", "lot", "hold", "ledgerentry", "movementrequest")
+_MONEY_BACK = ("topuprefund", "dispute")
 _PRICES = ("eventtype", "pricerule", "priceversion", "proposal")
 _RATES = ("providermodel", "rateseries", "providerrate", "rateimport", "ratechange")
 _CHANGE_PRICES = _edit("pricing", "eventtype") | {
@@ -50,28 +51,40 @@ _MOVE_MONEY = frozenset(
         "billing.set_wallet_limits",
         "billing.refund_event",
         "billing.release_hold",
+        "billing.make_topup_link",
+        "billing.refund_topup",
+        "billing.approve_refund",  # of another person: the services and the database see to it
+        "billing.set_auto_topup",
+        "billing.decide_movement",  # of another person: the services and the database see to it
     }
 )
 # What usage cost: whoever reviews costs sees what is unknown and who sees to it; finance fills and corrects the catalogue.
 _SEE_COSTS = _view("billing", "unpricedgroup", "rerating") | {"billing.assign_unpriced"}
 _SETTLE_COSTS = frozenset({"billing.rerate_usage", "pricing.correct_rate", "pricing.add_providerrate", "pricing.change_providermodel"})
+# What Stripe told, and having it worked off again.
+_STRIPE_EVENTS = _view("billing", "stripeevent") | {"billing.retry_stripeevent"}
+_SELL = _edit("billing", "creditpack", "packprice") | {"billing.delete_packprice"}  # a price may end; its history stays
+_RECONCILE = _view("billing", "payout", "balancetransaction", "platformfee") | {"reports.view_reconciliation", "reports.settle_breaks"}
 _SEE_CONTACTS = frozenset({"billing.view_contact_data"})
 
-_SUPPORT = _view("billing", "project", "payment", *_WALLETS, *_USAGE) | _view("pricing", *_PRICES)
+_SUPPORT = _view("billing", "project", "payment", "topup", *_MONEY_BACK, *_WALLETS, *_USAGE) | _view("pricing", *_PRICES)
 _FINANCE = (
-    _view("billing", "payment", "seal", *_WALLETS, *_USAGE)
+    _view("billing", "payment", "seal", "topup", *_MONEY_BACK, *_WALLETS, *_USAGE)
     | _edit("billing", *_OWNERS)
     | _view("pricing", *_PRICES, *_RATES)
     | _edit("pricing", "workspace") - {"pricing.add_workspace"}
     | _CHANGE_PRICES
     | _MOVE_MONEY
+    | _SELL
     | _SEE_CONTACTS
     | _SEE_COSTS
     | _SETTLE_COSTS
+    | _STRIPE_EVENTS
+    | _RECONCILE
     | {"billing.run_ledger_check", "pricing.accept_rates"}
 )
 _PRODUCT_MANAGER = (
-    _view("billing", *_OWNERS, *_WALLETS, *_USAGE)
+    _view("billing", "creditpack", "packprice", "topup", *_OWNERS, *_WALLETS, *_USAGE)
     | _view("pricing", "workspace", *_PRICES, *_RATES)
     | _CHANGE_PRICES
     | {"pricing.set_pricing_policy"}

@@ -15,6 +15,9 @@ What operators decide (name, currency, time zone, credit value, limits, retentio
 | `EMAIL_URL` | the mail server, `smtp://user:password@host:587`; `config.mail` | no e-mail is sent |
 | `EMAIL_FROM` | who e-mails are from | `Meterdesk <meterdesk@localhost>` |
 | `SITE_URL` | where people open the admin, for links in e-mails | e-mails carry no link |
+| `STRIPE_API_KEY` | Stripe's secret key, of the test mode or the live one | no top-ups by Stripe |
+| `STRIPE_WEBHOOK_SECRET` | signing secret of `/stripe/webhook`; two, comma separated, while one replaces the other | events are refused |
+| `STRIPE_API_BASE` | another address than Stripe's own, for a simulation | `https://api.stripe.com` |
 | `HTTPS` | `1` when users reach the site over HTTPS: secure cookies, HSTS, redirect | off |
 """
 
@@ -187,6 +190,10 @@ EMAIL_URL = os.environ.get("EMAIL_URL", "")
 vars().update(mail.settings_of(EMAIL_URL))
 DEFAULT_FROM_EMAIL = os.environ.get("EMAIL_FROM") or "Meterdesk <meterdesk@localhost>"
 SITE_URL = os.environ.get("SITE_URL", "").rstrip("/")
+
+STRIPE_API_KEY = os.environ.get("STRIPE_API_KEY", "")
+STRIPE_API_BASE = os.environ.get("STRIPE_API_BASE", "")
+STRIPE_WEBHOOK_SECRETS = [secret.strip() for secret in os.environ.get("STRIPE_WEBHOOK_SECRET", "").split(",") if secret.strip()]
 
 SIMPLE_HISTORY_HISTORY_CHANGE_REASON_USE_TEXT_FIELD = True
 IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True

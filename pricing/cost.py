@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from config.base.exact import CONTEXT, ZERO, plain, round_money
-from pricing.units import FALLBACK, UnitKind, Usage, normalise
+from pricing.units import UnitKind, Usage, costed_as, normalise
 
 
 class CostStatus(StrEnum):
@@ -86,9 +86,9 @@ def cost(usage: Usage | None, rates: Mapping[UnitKind, Rate], reported: Decimal 
         used[UnitKind.REQUEST] = calls
     lines = []
     for kind, quantity in used.items():
-        rate = rates.get(kind) or rates.get(FALLBACK.get(kind, kind))
-        if rate is not None:
-            lines.append(_line(kind, Decimal(quantity), rate))
+        known = costed_as(kind, rates)
+        if known is not None:
+            lines.append(_line(kind, Decimal(quantity), rates[known]))
     currencies = {rate.currency for rate in rates.values()}
     if not rates or len(lines) < len(used) or len(currencies) > 1:
         return Cost(CostStatus.UNPRICED, None, min(currencies, default=""), tuple(lines))

@@ -13,6 +13,11 @@ def is_pattern(text: str) -> bool:
     return "*" in text or "#" in text
 
 
+def fixes_something(text: str) -> bool:
+    """Say whether a name or pattern has a letter or a digit of its own: `*` and `*-*` are nearly every name, `####` none."""
+    return any(char.isalnum() for char in text)
+
+
 def weight(pattern: str) -> int:
     """Return how much of a name `pattern` fixes; of two patterns that match, the heavier one is meant."""
     return len(pattern.replace("*", ""))

@@ -1,12 +1,12 @@
 """Why a usage has no known cost, in terms of what somebody can add to the catalogue."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from pricing.rate_catalogue import CatalogueModel, DatedRate, RateCatalogue, tier_of
-from pricing.units import FALLBACK, UnitKind, Usage, check, normalise
+from pricing.units import UnitKind, Usage, check, costed_as, normalise, rate_kinds
 
 
 class GapKind(StrEnum):
@@ -52,17 +52,17 @@ def _of_model(model: CatalogueModel, usage: Usage, tier: str, is_batch: bool, at
     held = [rate for rate in rates if rate.is_valid(at) and rate.context_threshold <= usage.input_tokens]
     priced = {rate.rate.unit for rate in held}
     used = [unit for unit in normalise(usage) if unit is not UnitKind.REQUEST]
-    missing = tuple(unit for unit in used if not {unit, FALLBACK.get(unit, unit)} & priced)
+    missing = tuple(unit for unit in used if costed_as(unit, priced) is None)
     if missing or not held:
-        return _of_time(rates, missing, at) or _of_units(missing)
+        wanted = {kind for unit in missing for kind in rate_kinds(unit, priced)}
+        return _of_time(rates, missing, wanted, at) or _of_units(missing)
     if len({rate.rate.currency for rate in held}) > 1:
         return Gap(GapKind.SEVERAL_CURRENCIES, "Its rates are in several currencies, which do not add up.")
     return None
 
 
-def _of_time(rates: Sequence[DatedRate], missing: tuple[UnitKind, ...], at: datetime) -> Gap | None:
-    """Say whether what is missing had, or will have, a rate at another moment."""
-    wanted = {kind for unit in missing for kind in (unit, FALLBACK.get(unit, unit))}
+def _of_time(rates: Sequence[DatedRate], missing: tuple[UnitKind, ...], wanted: Collection[UnitKind], at: datetime) -> Gap | None:
+    """Say whether what is missing had, or will have, a rate at another moment: one of the `wanted` kinds."""
     others = [rate for rate in rates if not wanted or rate.rate.unit in wanted]
     words = _words(missing)
     if later := [rate.effective_from for rate in others if rate.effective_from > at]:

@@ -1,8 +1,8 @@
 """Rating: from a price, a quantity and what was consumed to credits, with every line that leads there.
 
 Which component applies: for each kind of unit exactly one, the first whose models match the event's model, else the
-first without models. A kind without a component of its own is charged as the kind that `FALLBACK` names; a kind that
-has none there either is free, since a product need not charge for all that it consumes.
+first without models. A kind without a component of its own is charged as the first kind that `FALLBACK` names and that
+has one; a kind that has none there either is free, since a product need not charge for all that it consumes.
 """
 
 from decimal import Decimal
@@ -10,7 +10,7 @@ from decimal import Decimal
 from config.base.exact import CONTEXT, ZERO, Rounding, plain
 from pricing.patterns import matches
 from pricing.price import EVENT_UNIT, Component, LineKind, Price, PriceLine, Rated, Tier, settle
-from pricing.units import FALLBACK, UnitKind, Usage, normalise
+from pricing.units import UnitKind, Usage, charged_as, normalise
 
 __all__ = ["Component", "LineKind", "Price", "PriceLine", "Rated", "Tier", "explain", "rate"]
 
@@ -50,9 +50,9 @@ def _component_lines(components: tuple[Component, ...], quantity: Decimal, usage
     if surcharge := chosen.get(EVENT_UNIT):
         lines.append(_component_line(surcharge, EVENT_UNIT, quantity))
     for kind, used in normalise(usage).items():
-        component = chosen.get(kind) or chosen.get(FALLBACK.get(kind, kind))
-        if component is not None:
-            lines.append(_component_line(component, kind, Decimal(used)))
+        stated = charged_as(kind, chosen)
+        if stated is not None:
+            lines.append(_component_line(chosen[stated], kind, Decimal(used)))
     return lines
 
 
@@ -83,6 +83,7 @@ UNIT_WORDS = {
     UnitKind.INPUT: ("input token", "input tokens"),
     UnitKind.CACHE_READ: ("cached input token", "cached input tokens"),
     UnitKind.CACHE_WRITE: ("cache write token", "cache write tokens"),
+    UnitKind.CACHE_WRITE_1H: ("one-hour cache write token", "one-hour cache write tokens"),
     UnitKind.OUTPUT: ("output token", "output tokens"),
     UnitKind.REASONING: ("reasoning token", "reasoning tokens"),
     UnitKind.AUDIO_INPUT: ("audio input token", "audio input tokens"),

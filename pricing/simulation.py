@@ -12,11 +12,12 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from config.base.exact import CONTEXT, MAX_CREDITS, plain
+from config.base.exact import CONTEXT, MAX_CREDITS, Rounding, plain
+from config.base.figures import percent
 from pricing.cost import Cost, CostStatus, Rate, cost
 from pricing.price import Price
 from pricing.rating import rate
-from pricing.units import FALLBACK, UnitKind, Usage, normalise
+from pricing.units import UnitKind, Usage, costed_as, normalise
 
 ONE: Final = Decimal(1)
 
@@ -84,13 +85,10 @@ def action_cost(usage: Usage, rates: Mapping[UnitKind, Rate], *, calls: Decimal,
     """
     call = cost(usage, rates, None)
     if call.status is not CostStatus.PRICED or call.amount is None:
-        raise UnpricedError(tuple(kind for kind in normalise(usage) if kind is not UnitKind.REQUEST and not _has_rate(kind, rates)))
+        used = (kind for kind in normalise(usage) if kind is not UnitKind.REQUEST)
+        raise UnpricedError(tuple(kind for kind in used if costed_as(kind, rates) is None))
     made = CONTEXT.multiply(calls, CONTEXT.add(ONE, retry_share))
     return ActionCost(call, made, CONTEXT.multiply(call.amount, made), call.currency)
-
-
-def _has_rate(kind: UnitKind, rates: Mapping[UnitKind, Rate]) -> bool:
-    return kind in rates or FALLBACK.get(kind, kind) in rates
 
 
 def suggest(amount: Decimal, *, target_margin: Decimal, credit_value: Decimal, step: Decimal) -> Suggestion:
@@ -161,10 +159,4 @@ def _on_margin(margin: Fraction) -> str:
 
 
 def _percent_more(ratio: Fraction) -> str:
-    return f"{math.floor((ratio - 1) * 100):,} %"
-
-
-def percent(share: Fraction) -> str:
-    """Write a share as per cent at one place, rounded down: a margin is never shown better than it is."""
-    tenths = math.floor(share * 1000)
-    return f"{'-' if tenths < 0 else ''}{abs(tenths) // 10:,}.{abs(tenths) % 10} %"
+    return percent(ratio - 1, 0, rounding=Rounding.DOWN)

@@ -123,32 +123,32 @@ def _with_output(usage: Usage, part: Body, made: int) -> Usage:
 
 def _anthropic(part: Body, usage: Usage) -> Reading:
     """Read Anthropic's messages: the cache lies beside the input, and work of the server beside the message."""
-    usage, notes = _add_message(usage, part)
+    usage = _add_message(usage, part)
+    notes: tuple[str, ...] = ()
     for step in _rows(part, "iterations"):
         if step.get("type") in _OWN_MESSAGE:
             continue
         if step.get("model", usage.model) == usage.model:
-            usage, more = _add_message(usage, step)
-            notes += more
+            usage = _add_message(usage, step)
         else:
             tokens = _count(step, "input_tokens") + _count(step, "output_tokens")
             notes += (f"{tokens:,} tokens of {step['model']} are left out: report them as usage of that model.",)
     return Reading(usage, notes)
 
 
-def _add_message(usage: Usage, part: Body) -> tuple[Usage, tuple[str, ...]]:
+def _add_message(usage: Usage, part: Body) -> Usage:
     lifetimes = _inside(part, "cache_creation")
     long_lived = _count(lifetimes, "ephemeral_1h_input_tokens")
     read = _count(part, "cache_read_input_tokens")
     written = max(_count(part, "cache_creation_input_tokens"), long_lived + _count(lifetimes, "ephemeral_5m_input_tokens"))
-    added = usage._replace(
+    return usage._replace(
         input_tokens=usage.input_tokens + _count(part, "input_tokens") + read + written,
         output_tokens=usage.output_tokens + _count(part, "output_tokens"),
         cache_read_tokens=usage.cache_read_tokens + read,
         cache_write_tokens=usage.cache_write_tokens + written,
+        cache_write_1h_tokens=usage.cache_write_1h_tokens + long_lived,
         reasoning_tokens=usage.reasoning_tokens + _count(_inside(part, "output_tokens_details"), "thinking_tokens"),
     )
-    return added, _note_on_long_lived(long_lived)
 
 
 def _bedrock(part: Body, usage: Usage) -> Reading:
@@ -160,8 +160,9 @@ def _bedrock(part: Body, usage: Usage) -> Reading:
         output_tokens=_count(part, "outputTokens"),
         cache_read_tokens=read,
         cache_write_tokens=written,
+        cache_write_1h_tokens=long_lived,
     )
-    return Reading(usage, _note_on_long_lived(long_lived))
+    return Reading(usage)
 
 
 def _gemini(part: Body, usage: Usage) -> Reading:
@@ -201,10 +202,6 @@ def _cohere(part: Body, usage: Usage) -> Reading:
 
 def _of_modality(part: Body, modality: str, *names: str) -> int:
     return sum(_count(row, "tokenCount") for name in names for row in _rows(part, name) if row.get("modality") == modality)
-
-
-def _note_on_long_lived(tokens: int) -> tuple[str, ...]:
-    return (f"{tokens:,} tokens were written to the cache for an hour; they are priced as any cache write.",) if tokens else ()
 
 
 def _note_on_drawn(tokens: int) -> tuple[str, ...]:

@@ -10,23 +10,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.core.cache import cache
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.db.models import Q
 
+from billing.queries import recosted
 from config.base.errors import DomainError
 from pricing.advisor.evidence import Evidence
 from pricing.advisor.recommend import recommend
 from pricing.advisor.recommendation import Recommendation
 from pricing.definition import Definition
 from pricing.models import PriceRule, Proposal, ProposalState
-from pricing.services import proposals
-from reports.queries.advisor_evidence import evidence_for, last_days, policy
+from pricing.queries import workspace
+from pricing.services import advising
+from reports.queries.advisor_evidence import evidence_for, last_days
 from reports.queries.backtest import backtest
 
 log = logging.getLogger(__name__)
 _LATELY: Final = timedelta(days=7)
-_AGAIN_SECONDS: Final = 3600
+_AGAIN: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +72,34 @@ def advise(rule: PriceRule, *, now: datetime, is_dry: bool = False) -> Advice:
 
     Raises NoPriceInForceError, TooMuchUsageError, InvalidPriceError.
     """
-    evidence, terms = evidence_for(rule, now=now), policy()
+    known = recosted.newest()
+    evidence, terms = evidence_for(rule, now=now), workspace.policy(workspace.load())
     said = recommend(evidence, terms)
     if is_dry:
         return Advice(str(rule), evidence.version, said, outcome="Nothing was proposed: this was a dry run.")
     tested = None
     if said.definition is not None and not _is_proposed(rule, evidence, said.definition):
         tested = backtest(rule, said.definition, start=evidence.current.start, end=evidence.current.end, now=now)
-    made = proposals.advise(rule=rule, evidence=evidence, policy=terms, recommendation=said, backtest=tested, now=now)
+    with transaction.atomic():
+        made = advising.advise(rule=rule, evidence=evidence, policy=terms, recommendation=said, backtest=tested, now=now)
+        if made is not None:
+            _note_recosted_meanwhile(evidence, known, now)
     return Advice(str(rule), evidence.version, said, made.pk if made else None, _outcome(said, made, now))
+
+
+def _note_recosted_meanwhile(evidence: Evidence, known: int, now: datetime) -> None:
+    """Mark what was advised on costs that a re-rating changed while they were read."""
+    for window in filter(None, (evidence.baseline, evidence.current)):
+        period = {"start": window.start, "end": window.end}
+        charged = recosted.charged_since(known, known_at=now, version_ids=evidence.price_version_ids, **period)
+        if charged:
+            advising.note_recosted(charged=charged, now=now)
 
 
 def backtest_open(*, now: datetime) -> int:
     """Backtest the proposals of the last week that have none: those of people, and edited ones. Return how many it did.
 
-    What this worker has tried, it leaves alone for an hour.
+    What a worker has tried, all of them leave alone for an hour.
     """
     lately = Q(created_at__gte=now - _LATELY) | Q(edited_at__gte=now - _LATELY)
     waiting = Proposal.objects.filter(lately, state=ProposalState.PROPOSED, backtest__isnull=True).select_related("rule__event_type")
@@ -93,11 +107,11 @@ def backtest_open(*, now: datetime) -> int:
     done = 0
     for proposal in waiting:
         definition = proposal.as_definition()
-        if not cache.add(f"backtest-{proposal.pk}-{proposals.fingerprint(proposal)}", "tried", _AGAIN_SECONDS):
+        if not advising.claim_backtest(proposal=proposal, again_after=_AGAIN, now=now):
             continue
         try:
             tested = backtest(proposal.rule, definition, start=start, end=end, now=now)
-            proposals.record_backtest(proposal=proposal, definition=definition, backtest=tested)
+            advising.record_backtest(proposal=proposal, definition=definition, backtest=tested)
         except DomainError as refusal:  # decided meanwhile, or too much to read
             log.warning("no backtest of %s: %s", proposal, refusal)
         except Exception:  # one price that cannot be tested holds up no other

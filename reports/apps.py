@@ -8,8 +8,10 @@ class ReportsConfig(AppConfig):
     verbose_name = "Reports"
 
     def ready(self) -> None:
-        from pricing.admin import panels
+        from pricing.admin import asking, panels
+        from reports.admin import asking as advisor
         from reports.admin import scorecards
 
         panels.ON_PROPOSAL.append(scorecards.of_proposal)
         panels.ON_RULE.append(scorecards.of_rule)
+        asking.HOW.append(advisor.advise_on)

@@ -1,11 +1,13 @@
 """Work that happens by itself, safe to run twice, late, or beside itself; `config.celery` says when."""
 
 import logging
+from collections.abc import Iterable
 
 from celery import shared_task
 from django.utils import timezone
 
-from reports import advice, scorecards
+from pricing.models import PriceRule
+from reports import advice, breaks, scorecards
 
 log = logging.getLogger(__name__)
 
@@ -13,8 +15,17 @@ log = logging.getLogger(__name__)
 @shared_task
 def advise() -> None:
     """Let the Advisor look at every price in force."""
-    now = timezone.now()
-    for given in advice.advise_all(advice.rules_in_force(now=now), now=now):
+    _advise(advice.rules_in_force(now=timezone.now()))
+
+
+@shared_task
+def advise_on(rule_id: int) -> None:
+    """Let the Advisor look at one price, because somebody asked."""
+    _advise(PriceRule.objects.filter(pk=rule_id).select_related("event_type"))
+
+
+def _advise(rules: Iterable[PriceRule]) -> None:
+    for given in advice.advise_all(rules, now=timezone.now()):
         if given.error:
             log.error("no advice on %s: %s", given.rule, given.error)
 
@@ -29,3 +40,11 @@ def backtest_proposals() -> None:
 def keep_scorecards() -> None:
     """Write down how new prices did in their first days."""
     scorecards.keep_due(now=timezone.now())
+
+
+@shared_task
+def find_breaks() -> None:
+    """Find what Stripe and our books do not agree on; a new break is a warning in the log as well as a badge."""
+    found = breaks.find(now=timezone.now())
+    if found.opened:
+        log.warning("%s new breaks with Stripe", found.opened)

@@ -11,6 +11,9 @@ from django.dispatch import receiver
 
 from billing.services import keys
 from pricing import price_book
+from tests.stripe_desk import simulation, stripe_desk
+
+__all__ = ("simulation", "stripe_desk")  # fixtures for all tests
 
 
 @receiver(connection_created)

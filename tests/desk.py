@@ -10,10 +10,26 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from billing.events import Charged
-from billing.models import AgentJob, CheckRun, Hold, PipelineRun, Project, Rerating, Seal, UnpricedGroup
+from billing.models import (
+    AgentJob,
+    CheckRun,
+    Dispute,
+    Hold,
+    MovementRequest,
+    PipelineRun,
+    Project,
+    Rerating,
+    Seal,
+    StripeEvent,
+    TopUpRefund,
+    UnpricedGroup,
+)
 from billing.services import charging
 from pricing.models import PriceVersion
+from reports.models import ReconciliationBreak
 from tests.billing.factories import ProjectFactory, a_caller, a_price, a_token, a_wallet, an_event
+from tests.billing.saving import an_auto_topup
+from tests.billing.selling import a_pack, an_order
 from tests.people import a_person
 from tests.pricing.factories import ProviderRateFactory, RateChangeFactory
 from tests.pricing.proposals import a_persons_proposal
@@ -59,10 +75,35 @@ def everything() -> dict[str, int]:
     Rerating.objects.create(**period, basis="unpriced", reason="Rates added", actor="user:vera", requested_at=now, position_at=hour)
     seen = {"first_seen_at": hour, "last_seen_at": now, "counted_at": now}
     UnpricedGroup.objects.create(model="nova-2", first_record_id=1, last_record_id=1, **seen)
+    StripeEvent.objects.create(
+        event_id="evt_1",
+        type="charge.updated",
+        is_live=False,
+        object_id="ch_1",
+        origin="webhook",
+        body='{"data": {"object": {"id": "ch_1"}}}',
+        happened_at=now,
+        received_at=now,
+        due_at=now,
+    )
+    topup = an_order(wallet, pack=a_pack())
+    at = {"created_at": now, "changed_at": now}
+    TopUpRefund.objects.create(
+        topup=topup, amount_minor=1, state="requested", needs_approval=True, requested_by=a_person(name="asks"), **at
+    )
+    Dispute.objects.create(
+        topup=topup, stripe_id="dp_1", amount_minor=1, currency="USD", stripe_status="lost", state="lost", opened_at=now, changed_at=now
+    )
+    an_auto_topup(wallet, now=now)
+    ReconciliationBreak.objects.create(
+        kind="fee", subject="txn_1", category="fees", amount_minor=88, currency="USD", happened_at=now, found_at=now, seen_at=now
+    )
     AccessAttempt.objects.create(username="ann", ip_address="127.0.0.1", user_agent="", failures_since_start=3)
     interval = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.HOURS)
     PeriodicTask.objects.create(name="Seal the ledger", task="billing.tasks.seal", interval=interval)
     a_persons_proposal(a_person(name="somebody"), PriceVersion.objects.get().rule)
+    facts = {"reason": "Renewal", "limit_credits": Decimal(100), "moved_credits": Decimal(0), "requested_at": now}
+    MovementRequest.objects.create(kind="grant", wallet=wallet, credits=Decimal(500), requested_by=a_person(name="asker"), **facts)
     Group.objects.create(name="Own cut")
     return {model._meta.label_lower: _a_row(model) for model in _registered()}
 

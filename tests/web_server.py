@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -29,7 +29,15 @@ class WebServer:
     """One web server. `with WebServer(var_dir, database_url=…, redis_url=…) as web:` waits until it is ready."""
 
     def __init__(
-        self, var_dir: Path, *, database_url: str, redis_url: str, workers: int = 1, threads: int = 32, options: Sequence[str] = ()
+        self,
+        var_dir: Path,
+        *,
+        database_url: str,
+        redis_url: str,
+        workers: int = 1,
+        threads: int = 32,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.port = free_port()
         arguments = ["--port", str(self.port), "--workers", str(workers), "--threads", str(threads), *options]
@@ -45,6 +53,7 @@ class WebServer:
                 "DJANGO_SETTINGS_MODULE": "config.settings",
                 "PYTHONUNBUFFERED": "1",
                 "SECRET_KEY": settings.SECRET_KEY,
+                **(env or {}),
             },
             cwd=ROOT,
         )

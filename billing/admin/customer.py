@@ -11,13 +11,15 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.enums import ActionVariant
 
-from billing.admin import customer_view
+from billing.admin import auto_topup_dialogs, customer_view
+from billing.admin.auto_topup_dialogs import AutoTopUpDialog, CardLinkDialog
+from billing.admin.topup_link import LinkDialog, make_link
 from billing.admin.wallet_dialogs import AdjustDialog, FreezeDialog, GrantDialog, LowBalanceDialog, OverdraftDialog, TransferDialog
-from billing.admin.words import WALLET_COLOURS, actor
-from billing.models import Customer, WalletStatus
+from billing.admin.words import WALLET_COLOURS, moved_or_asked, person
+from billing.models import AutoTopUp, AutoTopUpState, Customer, MovementKind, WalletStatus
 from billing.queries import customer_page
-from billing.services import customers, ledger
-from config.base.admin import KeysetAdmin, TrackedAdmin, badge, credits_, dialog, moment
+from billing.services import auto_topup_terms, customers, movement_requests
+from config.base.admin import KeysetAdmin, Shown, TrackedAdmin, badge, credits_, dialog, moment
 from config.base.exact import plain
 
 
@@ -37,8 +39,10 @@ class CustomerAdmin(KeysetAdmin, TrackedAdmin):
     when_empty = "Apps make their customers by PUT /customers/{customer}."
     change_form_outer_before_template = "admin/billing/customer_page.html"
     actions_detail = (
+        "topup_link",
         "grant_credits",
         {"title": "More", "icon": "more_horiz", "items": [
+            "set_up_auto_topup", "change_auto_topup", "stop_auto_topup", "start_auto_topup", "card_link",
             "adjust_wallet", "transfer_credits", "set_overdraft_limit", "set_low_balance", "freeze_wallet", "release_wallet",
         ]},
     )  # fmt: skip
@@ -94,10 +98,11 @@ class CustomerAdmin(KeysetAdmin, TrackedAdmin):
         return super().history_form_view(request, object_id, version_id, extra_context)
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
-        """Offer to freeze what is active, and to release what is frozen."""
+        """Offer to freeze what is active, and to release what is frozen; to set up what is not there, and to stop what runs."""
         customer = self.get_object(request, str(object_id))
         frozen = customer is not None and customer.wallet.status == WalletStatus.FROZEN
-        hidden = "freeze_wallet" if frozen else "release_wallet"
+        auto = AutoTopUp.objects.filter(wallet__customer=object_id).first()
+        hidden = ("freeze_wallet" if frozen else "release_wallet", *auto_topup_dialogs.hidden(auto))
         return [action for action in super().get_actions_detail(request, object_id) if not action.action_name.endswith(hidden)]
 
     @dialog(
@@ -110,36 +115,54 @@ class CustomerAdmin(KeysetAdmin, TrackedAdmin):
     )
     def grant_credits(self, request: HttpRequest, form: GrantDialog, customer: Customer) -> str:
         given = form.cleaned_data
-        ledger.grant(
+        moved = movement_requests.move(
+            kind=MovementKind.GRANT,
             wallet_id=customer.wallet.pk,
             credits=given["credits"],
             reason=given["reason"],
             expires_at=given["expires_at"],
-            actor=actor(request),
+            requested_by=person(request),
             now=timezone.now(),
         )
-        return f"{plain(given['credits'])} credits were granted to {customer}."
+        return moved_or_asked(moved, f"{plain(given['credits'])} credits were granted to {customer}.")
+
+    @dialog(
+        "Copy top-up link",
+        form=LinkDialog,
+        permission="billing.make_topup_link",
+        submit="Make the link",
+        description="A page of Stripe's where the customer pays. The link is shown once, in the next step.",
+        icon="add_card",
+    )
+    def topup_link(self, request: HttpRequest, form: LinkDialog, customer: Customer) -> Shown:
+        return make_link(request, form, customer)
 
     @dialog("Adjust balance", form=AdjustDialog, permission="billing.adjust_wallet", submit="Adjust", icon="tune")
     def adjust_wallet(self, request: HttpRequest, form: AdjustDialog, customer: Customer) -> str:
         given = form.cleaned_data
-        ledger.adjust(
-            wallet_id=customer.wallet.pk, credits=given["credits"], reason=given["reason"], actor=actor(request), now=timezone.now()
+        moved = movement_requests.move(
+            kind=MovementKind.ADJUSTMENT,
+            wallet_id=customer.wallet.pk,
+            credits=given["credits"],
+            reason=given["reason"],
+            requested_by=person(request),
+            now=timezone.now(),
         )
-        return f"The balance of {customer} was adjusted by {plain(given['credits'])} credits."
+        return moved_or_asked(moved, f"The balance of {customer} was adjusted by {plain(given['credits'])} credits.")
 
     @dialog("Transfer credits", form=TransferDialog, permission="billing.transfer_credits", submit="Transfer", icon="swap_horiz")
     def transfer_credits(self, request: HttpRequest, form: TransferDialog, customer: Customer) -> str:
         given = form.cleaned_data
-        ledger.transfer(
-            from_wallet_id=customer.wallet.pk,
+        moved = movement_requests.move(
+            kind=MovementKind.TRANSFER,
+            wallet_id=customer.wallet.pk,
             to_wallet_id=given["to"].wallet.pk,
             credits=given["credits"],
             reason=given["reason"],
-            actor=actor(request),
+            requested_by=person(request),
             now=timezone.now(),
         )
-        return f"{plain(given['credits'])} credits were transferred from {customer} to {given['to']}."
+        return moved_or_asked(moved, f"{plain(given['credits'])} credits were transferred from {customer} to {given['to']}.")
 
     @dialog("Set overdraft limit", form=OverdraftDialog, permission="billing.set_wallet_limits", submit="Set limit", icon="trending_down")
     def set_overdraft_limit(self, request: HttpRequest, form: OverdraftDialog, customer: Customer) -> str:
@@ -172,6 +195,61 @@ class CustomerAdmin(KeysetAdmin, TrackedAdmin):
     def release_wallet(self, request: HttpRequest, form: FreezeDialog, customer: Customer) -> str:
         customers.set_status(wallet_id=customer.wallet.pk, status=WalletStatus.ACTIVE, reason=form.cleaned_data["reason"])
         return f"The wallet of {customer} pays again."
+
+    @dialog(
+        "Set up auto top-up",
+        form=AutoTopUpDialog,
+        permission="billing.set_auto_topup",
+        submit="Set up",
+        description="When the wallet runs low, the saved card is charged. Without one it waits: make a link to save a card.",
+        icon="autorenew",
+    )
+    def set_up_auto_topup(self, request: HttpRequest, form: AutoTopUpDialog, customer: Customer) -> str:
+        auto = auto_topup_dialogs.set_up(request, form, customer)
+        if auto.state == AutoTopUpState.WAITING:
+            return f"{customer} is topped up by itself once a card is saved. Make a link to save one."
+        return f"{customer} is topped up by itself below {plain(auto.threshold)} credits."
+
+    @dialog("Change auto top-up", form=AutoTopUpDialog, permission="billing.set_auto_topup", submit="Change", icon="edit")
+    def change_auto_topup(self, request: HttpRequest, form: AutoTopUpDialog, customer: Customer) -> str:
+        auto = auto_topup_dialogs.set_up(request, form, customer)
+        return f"The terms were changed. State: {auto.get_state_display().lower()}."
+
+    @dialog(
+        "Stop auto top-up",
+        form=FreezeDialog,
+        permission="billing.set_auto_topup",
+        submit="Stop",
+        description="Nothing more is charged by itself. A top-up that Stripe has been told of is finished.",
+        icon="stop_circle",
+        variant=ActionVariant.DANGER,
+    )
+    def stop_auto_topup(self, request: HttpRequest, form: FreezeDialog, customer: Customer) -> str:
+        auto_topup_terms.switch_off(wallet_id=customer.wallet.pk, reason=form.cleaned_data["reason"])
+        return f"{customer} is not topped up by itself any more."
+
+    @dialog(
+        "Start auto top-up again",
+        form=FreezeDialog,
+        permission="billing.set_auto_topup",
+        submit="Start again",
+        description="As if nothing had failed: the saved card is charged as soon as the wallet is low. Caps go on counting.",
+        icon="play_circle",
+    )
+    def start_auto_topup(self, request: HttpRequest, form: FreezeDialog, customer: Customer) -> str:
+        auto = auto_topup_terms.start_again(wallet_id=customer.wallet.pk, reason=form.cleaned_data["reason"], now=timezone.now())
+        return f"Auto top-up of {customer}: {auto.get_state_display().lower()}."
+
+    @dialog(
+        "Link to save a card",
+        form=CardLinkDialog,
+        permission="billing.set_auto_topup",
+        submit="Make the link",
+        description="A page of Stripe's where the customer saves a card, which replaces the saved one.",
+        icon="credit_card",
+    )
+    def card_link(self, request: HttpRequest, form: CardLinkDialog, customer: Customer) -> Shown:
+        return auto_topup_dialogs.make_card_link(request, customer)
 
     @admin.display(description="balance")
     def balance_figure(self, customer: Customer) -> SafeString:

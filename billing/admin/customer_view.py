@@ -1,15 +1,17 @@
 """The customer page's cards and small tables, from the rows that its query returned."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin.words import record_link
-from billing.models import EntryKind, Hold, LedgerEntry, Lot, LotKind, WalletStatus
+from billing.admin import auto_topup_dialogs
+from billing.admin.words import DISPUTE_COLOURS, REFUND_COLOURS, TOPUP_COLOURS, charged, record_link
+from billing.models import EntryKind, Hold, LedgerEntry, Lot, LotKind, MovementKind, MovementRequest, TopUp, WalletStatus
 from billing.queries.customer_page import MOST, CustomerPage
-from config.base.admin import credits_, link, moment, table
+from config.base.admin import badge, credits_, link, moment, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,18 @@ def context(page: CustomerPage) -> dict[str, Any]:
         "entries": _entries(page.entries),
         "lots": _lots(page.lots),
         "holds": _holds(page.holds) if page.holds else "",
+        "topups": _topups(page.topups) if page.topups else "",
+        "money_back": _money_back(page) if page.refunds or page.disputes else "",
+        "auto_topup": auto_topup_dialogs.panel(page.auto_topup),
+        "attempts": auto_topup_dialogs.attempts(page.auto_topup.attempts),
+        "requests": _requests(page.requests, wallet.pk) if page.requests else "",
         "links": (
             link("Full ledger", "billing_ledgerentry_changelist", query=ledger),
             link("Usage", "billing_usagerecord_changelist", query=f"customer__id__exact={customer.pk}"),
             link("All lots", "billing_lot_changelist", query=ledger),
             link("All holds", "billing_hold_changelist", query=ledger),
+            link("Top-ups", "billing_topup_changelist", query=ledger),
+            link("Requests", "billing_movementrequest_changelist", query=ledger),
             link("Payments", "billing_payment_changelist", query=ledger),
             link("Who changed limits, and why", "billing_wallet_history", wallet.pk),
         ),
@@ -112,3 +121,59 @@ def _holds(holds: tuple[Hold, ...]) -> SafeString:
         for hold in holds
     ]
     return table(("Hold", "For", "Credits", "Expires"), rows, figures=(2,))
+
+
+def _topups(topups: tuple[TopUp, ...]) -> SafeString:
+    rows = [
+        (
+            link(moment(topup.created_at), "billing_topup_change", topup.pk),
+            topup.title or topup.pack or "-",
+            charged(topup.amount_minor, topup.currency),
+            badge(topup.status, topup.get_status_display(), TOPUP_COLOURS),
+        )
+        for topup in topups
+    ]
+    return table(("Ordered", "What", "Amount", "Status"), rows, figures=(2,))
+
+
+def _money_back(page: CustomerPage) -> SafeString:
+    rows = [
+        (
+            link("Dispute", "billing_dispute_change", dispute.pk),
+            charged(dispute.amount_minor, dispute.currency),
+            credits_(-dispute.credits),
+            badge(dispute.state, dispute.get_state_display(), DISPUTE_COLOURS),
+            moment(dispute.opened_at),
+        )
+        for dispute in page.disputes
+    ]
+    rows += [
+        (
+            link("Refund", "billing_topuprefund_change", refund.pk),
+            charged(refund.amount_minor, refund.topup.currency),
+            credits_(-refund.credits),
+            badge(refund.state, refund.get_state_display(), REFUND_COLOURS),
+            moment(refund.created_at),
+        )
+        for refund in page.refunds
+    ]
+    return table(("What", "Amount", "Credits", "Status", "Since"), rows, figures=(1, 2))
+
+
+def _requests(requests: tuple[MovementRequest, ...], wallet_id: int) -> SafeString:
+    rows = [
+        (
+            link(request.get_kind_display(), "billing_movementrequest_change", request.pk),
+            credits_(_change(request, wallet_id)),
+            request.requested_by,
+            request.reason,
+        )
+        for request in requests
+    ]
+    return table(("Request", "Credits", "Asked by", "Reason"), rows, figures=(1,))
+
+
+def _change(request: MovementRequest, wallet_id: int) -> Decimal:
+    """Return what it would do to this wallet: what is transferred away leaves it."""
+    credits: Decimal = request.credits
+    return -credits if request.kind == MovementKind.TRANSFER and request.wallet_id == wallet_id else credits

@@ -30,6 +30,14 @@ class CustomerOfWalletFilter(AutocompleteSelectFilter):
         return queryset.filter(wallet_id=wallet.pk) if wallet else queryset.none()
 
 
+class CustomerOfTopUpFilter(AutocompleteSelectFilter):
+    """Rows about top-ups of a customer's wallet."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "customer"
+
+
 class ExactTextFilter(FieldListFilter):
     """Rows whose text is exactly this: it is typed, since there may be any number of texts."""
 

@@ -1,35 +1,39 @@
 """The refund of one event's charge."""
 
-from decimal import Decimal
-from typing import Any
-
 from django.http import HttpRequest
 from django.utils import timezone
 
-from billing.admin.words import actor, ask_for_a_second_person
-from billing.models import Environment, UsageRecord
-from billing.services import keys, refunds
-from config.base.admin import CreditsField, ReasonDialog
+from billing.admin.wallet_dialogs import HandDialog
+from billing.admin.words import moved_or_asked, person
+from billing.errors import UnknownEvent
+from billing.models import MovementKind, MovementRequest, UsageRecord, Wallet
+from billing.services import movement_requests
+from config.base.admin import CreditsField
 from config.base.exact import ZERO, plain
 
 
-class RefundDialog(ReasonDialog):
+class RefundDialog(HandDialog):
     credits = CreditsField(required=False, help_text="Empty: all of the charge that has not been refunded yet.")
 
-    def clean_credits(self) -> Any:
-        credits: Decimal | None = self.cleaned_data["credits"]
-        ask_for_a_second_person(self.subject.credits if credits is None else credits)
-        return credits
+    def wallet(self) -> Wallet | None:
+        record: UsageRecord = self.subject
+        return record.customer.wallet if record.customer else None
 
 
 def refund(request: HttpRequest, form: RefundDialog, record: UsageRecord) -> str:
     """Give credits of the charge back, and say how many."""
-    posted = refunds.refund_event(
-        caller=keys.project_caller(record.project, environment=Environment(record.environment), actor=actor(request)),
-        record_id=record.pk,
+    if (wallet := form.wallet()) is None:
+        raise UnknownEvent("This was internal usage: no wallet paid for it, so there is nothing to refund.")
+    moved = movement_requests.move(
+        kind=MovementKind.REFUND,
+        wallet_id=wallet.pk,
         credits=form.cleaned_data["credits"],
+        usage_record_id=record.pk,
         reason=form.cleaned_data["reason"],
+        requested_by=person(request),
         now=timezone.now(),
     )
-    given_back = sum((entry.credits for entry in posted.entries if entry.kind == "refund"), ZERO)
-    return f"{plain(given_back)} credits went back to {record.customer}, who now has {plain(posted.balance)}."
+    if isinstance(moved, MovementRequest):
+        return moved_or_asked(moved, "")
+    given_back = sum((entry.credits for entry in moved.entries if entry.kind == "refund"), ZERO)
+    return f"{plain(given_back)} credits went back to {record.customer}, who now has {plain(moved.balance)}."

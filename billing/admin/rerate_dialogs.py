@@ -9,9 +9,9 @@ from celery import current_app
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import OperationalError, transaction
-from django.db.models import Min
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
+from django.utils.html import format_html
 from kombu.exceptions import OperationalError as BrokerAwayError
 from psycopg.errors import QueryCanceled
 
@@ -19,7 +19,7 @@ from billing.admin.words import actor
 from billing.models import Basis, CostStatus, Rerating, UsageRecord
 from billing.services import rerating
 from billing.services.rerating import Preview, RerateRefusedError, Scope
-from config.base.admin import Choice, Moment, ReasonDialog, Text, money
+from config.base.admin import Choice, Moment, ReasonDialog, Text, link, money
 from config.base.exact import round_money
 from pricing.models import ProviderRate
 
@@ -43,6 +43,7 @@ class PreviewedDialog(ReasonDialog):
             return False
         try:
             scope = self.scope()
+            rerating.check(scope=scope, now=timezone.now())
         except RerateRefusedError as refusal:
             self.add_error(None, refusal.detail)
             return False
@@ -110,16 +111,13 @@ class RerateDialog(PreviewedDialog):
         since = typed["since"] or _first(basis, rate_ids)
         if since is None:
             raise RerateRefusedError("Say since when." if basis is Basis.ALL else "There is no such record.")
-        if until <= since:
-            raise RerateRefusedError("The period ends before it begins.")
         return Scope(since, until, basis, typed["provider"] or None, typed["model"] or None, rate_ids)
 
 
 def _first(basis: Basis, rate_ids: tuple[int, ...]) -> datetime | None:
     """Return when the first record may have occurred, where that is quickly found."""
     if basis is Basis.RATES:
-        first: datetime | None = ProviderRate.objects.filter(pk__in=rate_ids).aggregate(first=Min("effective_from"))["first"]
-        return first
+        return rerating.since_of(rate_ids)
     if basis is Basis.ALL:
         return None
     unpriced = UsageRecord.objects.filter(cost_status=CostStatus.UNPRICED)
@@ -129,8 +127,9 @@ def _first(basis: Basis, rate_ids: tuple[int, ...]) -> datetime | None:
 def start(request: HttpRequest, form: PreviewedDialog) -> str:
     """Write the run down and wake a worker; one that cannot be reached finds it within a minute of its return."""
     row: Rerating = rerating.request(scope=form.scope(), reason=form.cleaned_data["reason"], actor=actor(request), now=timezone.now())
+    page = link(f"Re-rating {row.pk}", "billing_rerating_change", row.pk)
     try:
         current_app.send_task("billing.tasks.rerate")
     except BrokerAwayError:
-        return f"Re-rating {row.pk} is waiting: it begins as soon as the worker can be reached."
-    return f"Re-rating {row.pk} has begun. Its page, under Re-ratings, says how far it is and what it found."
+        return format_html("{} is waiting: it begins as soon as the worker can be reached.", page)
+    return format_html("{} has begun. Its page says how far it is and what it found.", page)

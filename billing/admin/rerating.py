@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -20,9 +21,10 @@ from billing.admin.rerate_dialogs import RerateDialog, start
 from billing.admin.words import record_link
 from billing.models import CostAdjustment, Rerating
 from billing.services.rerating import OTHER_MODELS
-from config.base.admin import KeysetAdmin, ReadOnlyAdmin, badge, credits_, dialog, lines, link, moment, money, table
-from config.base.exact import CONTEXT, ZERO
+from config.base.admin import KeysetAdmin, ReadOnlyAdmin, badge, credits_, dialog, lines, link, moment, money, share, table
+from config.base.exact import CONTEXT, ZERO, Rounding
 from config.base.export import Column, csv_response, read
+from config.base.figures import on_page
 
 STATE_COLOURS = {"finished": "success", "running": "info", "waiting": "default"}
 WHY_WORDS = {
@@ -91,7 +93,7 @@ class ReratingAdmin(ReadOnlyAdmin, KeysetAdmin):
         "reason",
     )
     list_filter = (("basis", ChoicesDropdownFilter), RateFilter)
-    when_empty = "A rate was added or corrected after it was needed? Re-rate what it should have costed."
+    when_empty = "A rate was added or corrected after it was needed? Re-rate what it should have cost."
     actions_list = ("rerate",)
     fieldsets = (
         (None, {"fields": (("requested", "actor"), ("scope", "reason"), ("state", "took"))}),
@@ -168,8 +170,10 @@ class ReratingAdmin(ReadOnlyAdmin, KeysetAdmin):
     def state(self, row: Rerating) -> SafeString:
         if row.finished_at:
             return badge("finished", "Finished", STATE_COLOURS)
-        share = (row.position_at - row.since) / (row.until - row.since)
-        return badge("running", f"Running, {share:.0%}", STATE_COLOURS) if row.started_at else badge("waiting", "Waiting", STATE_COLOURS)
+        if not row.started_at:
+            return badge("waiting", "Waiting", STATE_COLOURS)
+        done = Fraction((row.position_at - row.since) / (row.until - row.since))
+        return badge("running", f"Running, {on_page(done, 0, rounding=Rounding.DOWN)}", STATE_COLOURS)
 
     @admin.display(description="took")
     def took(self, row: Rerating) -> str:
@@ -206,7 +210,9 @@ class ReratingAdmin(ReadOnlyAdmin, KeysetAdmin):
     @admin.display(description="now with a known cost")
     def priced_share(self, row: Rerating) -> str:
         known = row.examined - row.still_unpriced
-        return f"{known / row.examined:.1%} ({known:,} of {row.examined:,}), {row.newly_priced:,} of them newly" if row.examined else "-"
+        if not row.examined:
+            return "-"
+        return f"{share(Fraction(known, row.examined))} ({known:,} of {row.examined:,}), {row.newly_priced:,} of them newly"
 
     @admin.display(description="as a file")
     def files(self, row: Rerating) -> SafeString:

@@ -1,11 +1,11 @@
 """Unpriced usage: the work queue of what has no known cost, by what it lacks, and what to do about each."""
 
-from typing import Any
+from typing import Any, Final
 
 from celery import current_app
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from kombu.exceptions import OperationalError as BrokerAwayError
@@ -17,11 +17,14 @@ from billing.admin.rerate_dialogs import RerateGroupDialog, start
 from billing.admin.unpriced_dialogs import AddRatesDialog, AssignDialog, NameDialog, add_name, add_rates, assign
 from billing.admin.words import InBookCurrency, record_link
 from billing.models import UnpricedGroup
+from billing.queries import badges
 from billing.services import unpriced
 from billing.services.unpriced import CURRENCIES
 from config.base.admin import Dialog, ReadOnlyAdmin, TrackedAdmin, credits_, dialog, lines, link, moment, money
 from config.base.exact import CONTEXT, round_money
 from pricing.queries import workspace
+
+_MOST_COUNTED: Final = 1_000  # as on the overview
 
 
 class Shows(RadioFilter):
@@ -77,6 +80,7 @@ class UnpricedGroupAdmin(ReadOnlyAdmin, TrackedAdmin, InBookCurrency):
     search_help_text = "Beginning of the model or the provider"
     ordering = ("-records", "pk")
     when_empty = "The provider cost of every record is known, as far as it was counted. It is counted every five minutes."
+    list_before_template = "admin/billing/unpriced_window.html"
     actions_list = ("count_now",)
     actions_detail = ("rerate_now", "add_rates", "add_name", "assign_group")
     fieldsets = (
@@ -95,6 +99,15 @@ class UnpricedGroupAdmin(ReadOnlyAdmin, TrackedAdmin, InBookCurrency):
         ),
         ("Who sees to it", {"fields": (("owner", "note"),)}),
     )
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            return super().changelist_view(request, extra_context)
+        window = badges.UNPRICED_WINDOW
+        lately = badges.unpriced(since=timezone.now() - window).order_by()[: _MOST_COUNTED + 1].count()
+        told = f"{_MOST_COUNTED:,}+" if lately > _MOST_COUNTED else f"{lately:,}"
+        shown = {"window_days": window.days, "lately": told}
+        return super().changelist_view(request, shown | (extra_context or {}))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return UnpricedChangeList

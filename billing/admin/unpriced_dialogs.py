@@ -20,7 +20,7 @@ from pricing.rate_catalogue import tier_of
 from pricing.rating import UNIT_WORDS
 from pricing.services import rate_changes
 from pricing.services.refusals import RateRefusedError
-from pricing.units import UnitKind
+from pricing.units import FALLBACK, UnitKind
 
 _MILLION: Final = 1_000_000
 _ONE_BY_ONE: Final = {UnitKind.IMAGE, UnitKind.VIDEO_SECOND}
@@ -98,8 +98,10 @@ def _per(unit: UnitKind) -> int:
 
 
 def _hint(unit: UnitKind) -> str:
-    fallback = {UnitKind.CACHE_READ: "input", UnitKind.CACHE_WRITE: "input", UnitKind.REASONING: "output"}.get(unit)
-    return f"Empty: charged as {fallback}." if fallback else ""
+    if unit is UnitKind.CACHE_WRITE_1H:
+        return "Empty: charged as input, but unpriced where other cache writes have a price."
+    fallback = FALLBACK.get(unit)
+    return f"Empty: charged as {fallback[-1].value}." if fallback else ""
 
 
 def add_rates(request: HttpRequest, form: AddRatesDialog, group: UnpricedGroup) -> str:
@@ -119,7 +121,7 @@ def add_rates(request: HttpRequest, form: AddRatesDialog, group: UnpricedGroup) 
         actor=request.user,
         now=timezone.now(),
     )
-    told = ", ".join(f"{rate.series.get_unit_kind_display()} {plain(rate.price)} {rate.currency}" for rate in added)
+    told = ", ".join(f"{rate.series.get_unit_kind_display()} {plain(rate.price)} {rate.currency} per {rate.per:,}" for rate in added)
     return f"Added to the catalogue in the tier {tier_of(group.service_tier)}: {told}. Re-rate the records now."
 
 
@@ -133,7 +135,7 @@ class NameDialog(ReasonDialog):
         known = ProviderModel.objects.order_by("provider", "name")
         own = known.filter(provider=self.subject.provider.lower())
         choices: Any = self.fields["model"]
-        choices.choices = [(str(model.pk), str(model)) for model in (own if own.exists() else known)]
+        choices.choices = [("", "Choose the model"), *((str(model.pk), str(model)) for model in (own if own.exists() else known))]
 
 
 def add_name(request: HttpRequest, form: NameDialog, group: UnpricedGroup) -> str:

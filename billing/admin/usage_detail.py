@@ -45,6 +45,7 @@ class UsageDetail(BaseAdmin):
     tokens_out = _figure("output_tokens", "output tokens")
     cached_in = _figure("cache_read_tokens", "cached input tokens")
     cached_new = _figure("cache_write_tokens", "cache write tokens")
+    cached_hour = _figure("cache_write_1h_tokens", "of these kept for an hour")
     reasoning = _figure("reasoning_tokens", "reasoning tokens")
     audio_in = _figure("audio_input_tokens", "audio input tokens")
     audio_out = _figure("audio_output_tokens", "audio output tokens")
@@ -138,7 +139,7 @@ class UsageDetail(BaseAdmin):
             (
                 link(moment(one.recorded_at), "billing_rerating_change", one.rerating_id),
                 one.rerating.actor,
-                one.rerating.reason,
+                format_html('<span class="md-name">{}</span>', one.rerating.reason),
                 money(one.amount_before, one.currency),
                 money(one.amount_after, one.currency),
                 money(one.amount, one.currency),
@@ -209,7 +210,7 @@ def _cost_lines(found: list[dict[str, str]], currency: str) -> SafeString:
         (
             _words(line["unit"]),
             _number(line["quantity"]),
-            f"{_number(line['price'])} per {int(line['per']):,}",
+            f"{_number(line['price'])} {currency} per {int(line['per']):,}",
             link(f"Rate {line['rate_id']}", "pricing_providerrate_change", line["rate_id"]),
             money(Decimal(line["amount"]), currency),
         )

@@ -13,8 +13,8 @@ GROUPS = (
         "Token metrics",
         (
             ("tokens_in", "tokens_out"),
-            ("cached_in", "cached_new"),
-            ("reasoning",),
+            ("cached_in", "reasoning"),
+            ("cached_new", "cached_hour"),
             ("audio_in", "audio_out"),
             ("images", "video"),
         ),

@@ -1,15 +1,34 @@
 """What billing's pages share: who acts, links between records, and the words and colours of states."""
 
-from decimal import Decimal
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.contrib.auth.models import User
 from django.db.models import QuerySet, Value
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.models import Customer, EntryKind, HoldStatus, JobStatus, LotKind, WalletStatus
+from billing import minor_units
+from billing.models import (
+    AutoTopUpState,
+    Customer,
+    DisputeState,
+    EntryKind,
+    HoldStatus,
+    JobStatus,
+    LotKind,
+    MovementRequest,
+    RefundState,
+    RequestState,
+    TopUpStatus,
+    Wallet,
+    WalletStatus,
+)
+from billing.queries import by_hand
+from billing.services.ledger import Posted
 from config.base.admin import BaseAdmin, link
+from config.base.exact import grouped
 from pricing.queries import workspace
 
 KIND_COLOURS = {
@@ -24,13 +43,51 @@ KIND_COLOURS = {
 }
 WALLET_COLOURS = {WalletStatus.ACTIVE: "success", WalletStatus.FROZEN: "danger", "low": "warning"}
 LOT_COLOURS = {LotKind.PAID: "success", LotKind.PROMOTIONAL: "info", LotKind.OVERDRAFT: "danger"}
+AUTO_TOPUP_COLOURS = {
+    AutoTopUpState.WAITING: "info",
+    AutoTopUpState.ACTIVE: "success",
+    AutoTopUpState.BACKING_OFF: "warning",
+    AutoTopUpState.STOPPED: "danger",
+    AutoTopUpState.OFF: "default",
+}
 HOLD_COLOURS = {HoldStatus.OPEN: "warning", HoldStatus.CAPTURED: "success", HoldStatus.RELEASED: "default", HoldStatus.EXPIRED: "default"}
+REQUEST_COLOURS = {
+    RequestState.REQUESTED: "warning",
+    RequestState.APPROVED: "success",
+    RequestState.REJECTED: "danger",
+    RequestState.WITHDRAWN: "default",
+}
 JOB_COLOURS = {
     JobStatus.QUEUED: "default",
     JobStatus.RUNNING: "info",
     JobStatus.SUCCEEDED: "success",
     JobStatus.FAILED: "danger",
     JobStatus.CANCELLED: "warning",
+}
+
+TOPUP_COLOURS = {
+    TopUpStatus.NEW: "default",
+    TopUpStatus.OPEN: "info",
+    TopUpStatus.PROCESSING: "info",
+    TopUpStatus.PAID: "success",
+    TopUpStatus.FAILED: "danger",
+    TopUpStatus.EXPIRED: "default",
+    TopUpStatus.MISMATCH: "warning",
+}
+REFUND_COLOURS = {
+    RefundState.REQUESTED: "warning",
+    RefundState.APPROVED: "info",
+    RefundState.PENDING: "info",
+    RefundState.SUCCEEDED: "success",
+    RefundState.FAILED: "danger",
+    RefundState.REJECTED: "default",
+}
+DISPUTE_COLOURS = {
+    DisputeState.WARNING: "warning",
+    DisputeState.OPEN: "danger",
+    DisputeState.WON: "success",
+    DisputeState.LOST: "danger",
+    DisputeState.CLOSED: "default",
 }
 
 
@@ -44,7 +101,18 @@ class InBookCurrency(BaseAdmin):
 
 def actor(request: HttpRequest) -> str:
     """Name the person as ledger entries do."""
-    return f"user:{request.user.get_username()}"[:80]
+    return by_hand.actor_of(request.user.get_username())
+
+
+def person(request: HttpRequest) -> User:
+    """Return who is signed in; nobody else comes this far."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def charged(amount_minor: int, currency: str) -> SafeString:
+    """Show what Stripe charges, with the places that the currency has: 1,999.00 USD, 1,500 JPY."""
+    return format_html('<span class="md-figure">{} {}</span>', f"{minor_units.to_major(amount_minor, currency):,f}", currency)
 
 
 def customer_link(customer: Customer | None) -> SafeString | str:
@@ -62,11 +130,22 @@ def ledger_of(customer_id: int, text: str = "All entries in the ledger") -> Safe
     return link(text, "billing_ledgerentry_changelist", query=f"wallet__customer__id__exact={customer_id}")
 
 
-def ask_for_a_second_person(credits: Decimal) -> None:
-    """Refuse more credits by hand than one person may move. Raises ValidationError."""
+def what_one_may_move(request: HttpRequest, wallet: Wallet) -> str:
+    """Say how much of a wallet's credits this person may move without a second one."""
     limit = workspace.load().approval_limit_credits
-    if abs(credits) > limit:
-        raise ValidationError(
-            f"One person may move up to {limit.normalize():,f} credits by hand; this is {abs(credits).normalize():,f}. "
-            "Ask for a second person's approval, or have the limit in the workspace settings changed."
-        )
+    left = by_hand.left(wallet_id=wallet.pk, username=request.user.get_username(), now=timezone.now())
+    if left == limit:
+        return f"Above {grouped(limit)} credits within 24 hours it waits for a second person."
+    if not left:
+        return f"You have moved your {grouped(limit)} credits of 24 hours on this wallet: it will wait for a second person."
+    return f"Above {grouped(left)} credits it waits for a second person: of {grouped(limit)} in 24 hours you have moved the rest."
+
+
+def moved_or_asked(outcome: Posted | MovementRequest, moved: str) -> str:
+    """Say what a movement by hand has come to: `moved`, or a request."""
+    if not isinstance(outcome, MovementRequest):
+        return moved
+    return (
+        f"{grouped(abs(outcome.credits))} credits are above what one person may move. "
+        "Nothing has moved yet: the request waits for a second person."
+    )

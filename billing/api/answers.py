@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from billing import minor_units
 from billing.events import Charged
-from billing.models import AgentJob, Customer, Hold, LedgerEntry, Lot, PipelineRun
+from billing.models import AgentJob, Customer, Hold, LedgerEntry, Lot, PipelineRun, TopUp, TopUpStatus
 from billing.queries.wallets import WalletView
 from billing.services.ledger import Posted
 from config.base.exact import plain
@@ -105,6 +106,26 @@ def hold(row: Hold, *, available: Decimal | None = None, expires_at: datetime | 
         "event_id": f"evt_{row.usage_record_id}" if row.usage_record_id and status is None else None,
     }
     return answer | ({"available": plain(available)} if available is not None else {})
+
+
+def topup(row: TopUp, *, status: str | None = None) -> dict[str, Any]:
+    """An order; a repeated call passes the status that the first one was told."""
+    shown = status or row.status
+    return {
+        "id": f"topup_{row.pk}",
+        "customer": row.wallet.customer.external_id,
+        "url": row.url if shown == TopUpStatus.OPEN else None,
+        "status": shown,
+        "pack": row.pack.key if row.pack else None,
+        "credits": plain(row.credits),
+        "bonus_credits": plain(row.bonus_credits),
+        "amount": plain(minor_units.to_major(row.amount_minor, row.currency)),
+        "currency": row.currency,
+        "expires_at": time(row.expires_at),
+        "created_at": time(row.created_at),
+        "paid_at": time(row.paid_at) if status is None else None,
+        "test_mode": not row.is_live,
+    }
 
 
 def run(row: PipelineRun) -> dict[str, Any]:

@@ -52,6 +52,9 @@ class UsageIn(Body):
     output_tokens: Tokens = Field(0, description="All output tokens, **including** reasoning and audio ones.", examples=[312])
     cache_read_tokens: Tokens = Field(0, description="Input tokens that the provider's cache served; part of `input_tokens`.")
     cache_write_tokens: Tokens = Field(0, description="Input tokens written to the provider's cache; part of `input_tokens`.")
+    cache_write_1h_tokens: Tokens = Field(
+        0, description="Those that the provider keeps for an hour, at a rate of their own; part of `cache_write_tokens`."
+    )
     reasoning_tokens: Tokens = Field(0, description="Part of `output_tokens`.")
     audio_input_tokens: Tokens = Field(0, description="Part of `input_tokens`.")
     audio_output_tokens: Tokens = Field(0, description="Part of `output_tokens`.")

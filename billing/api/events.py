@@ -6,6 +6,7 @@ the commit that carries it, `answers.event` writes what was decided. A batch tak
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -68,7 +69,7 @@ def meter_one(request: HttpRequest, body: EventIn) -> Charged:
 
 @router.post(
     "/events/batch",
-    auth=KeyAuth(Scope.METER, is_checked_later=True),
+    auth=KeyAuth(Scope.METER),
     response=declared({200: BatchOut}, "rate_limited"),
     summary="Meter up to 1,000 events",
 )
@@ -84,14 +85,11 @@ def meter_batch(request: HttpRequest, body: BatchIn) -> HttpResponse:
         else:
             bodies.append((position, parsed))
 
-    def charge(caller: Caller, bodies: list[tuple[int, EventIn]]) -> None:
-        events = [to_event(request, caller, item, item.idempotency_key or "") for _, item in bodies]
-        for (position, _), result in zip(bodies, charging.charge_batch(events, now=timezone.now()), strict=True):
-            results[position] = result
-
-    charge(caller_of(request), bodies)
-    if stale := [(position, item) for position, item in bodies if results[position] is charging.STALE_KEY]:
-        charge(_authenticate_again(request), stale)
+    # The key was asked for afresh: a part that stands could not be told if a later one asked again and were refused.
+    caller = replace(caller_of(request), generation=None)
+    events = [to_event(request, caller, item, item.idempotency_key or "") for _, item in bodies]
+    for (position, _), result in zip(bodies, charging.charge_batch(events, now=timezone.now()), strict=True):
+        results[position] = result
     for code, count in Counter(_outcome(result) for result in results).items():
         EVENTS.labels(code).inc(count)
     return respond({"results": [_result(result, request_id) for result in results if result is not None]})

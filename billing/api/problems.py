@@ -10,6 +10,7 @@ from billing.events import Refused
 from config.base import problem
 
 STATUS: Final[dict[str, int]] = {
+    "invalid_signature": 400,
     "malformed_body": 400,
     "unauthorized": 401,
     "insufficient_credits": 402,
@@ -20,6 +21,8 @@ STATUS: Final[dict[str, int]] = {
     "unknown_event": 404,
     "unknown_event_type": 404,
     "unknown_hold": 404,
+    "unknown_pack": 404,
+    "unknown_topup": 404,
     "method_not_allowed": 405,
     "hold_ended": 409,
     "in_progress": 409,
@@ -31,10 +34,14 @@ STATUS: Final[dict[str, int]] = {
     "idempotency_mismatch": 422,
     "invalid_request": 422,
     "no_price": 422,
+    "pack_not_on_sale": 422,
     "refund_exceeds_charge": 422,
+    "stripe_refused": 422,
     "budget_exceeded": 429,
     "rate_limited": 429,
     "internal_error": 500,
+    "stripe_not_set_up": 503,
+    "stripe_unavailable": 503,
     "unavailable": 503,
 }
 

@@ -8,7 +8,7 @@ from billing.api.event_schemas import Body, EventOut, example
 from billing.api.fields import Credits, CustomerId, Email, EventName, Id, Metadata, Money, Text200, Time
 from billing.services.holds import DEFAULT_SECONDS, MAX_SECONDS
 
-_KEY_HELP = "Unique per project, for ever. Required here or as header `Idempotency-Key`."
+KEY_HELP = "Unique per project, for ever. Required here or as header `Idempotency-Key`."
 
 
 class ExpiryOut(BaseModel):
@@ -101,7 +101,7 @@ class DepositIn(Body):
     amount: Money = Field(description="What was paid, in the book currency.")
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$", strict=True)] = Field(examples=["USD"])
     payment_id: Id = Field(description="The payment's id in the system that took it; credited once.")
-    idempotency_key: Id | None = Field(None, description=_KEY_HELP)
+    idempotency_key: Id | None = Field(None, description=KEY_HELP)
     expires_at: Time | None = None
     promotional: Annotated[bool, Field(strict=True)] = Field(default=False, description="Spent before paid credits of the same expiry.")
     metadata: Metadata = Field(default_factory=dict, description="For reconciliation, such as a checkout session.")
@@ -131,7 +131,7 @@ class HoldIn(Body):
 
     customer: CustomerId
     event: EventName
-    idempotency_key: Id | None = Field(None, description=_KEY_HELP)
+    idempotency_key: Id | None = Field(None, description=KEY_HELP)
     quantity: Credits | None = None
     credits: Credits | None = None
     expires_in: _Term = Field(DEFAULT_SECONDS, description="Seconds until the hold ends by itself; at most a week.")

@@ -72,7 +72,9 @@ def list_lots(request: HttpRequest, customer: Customer, query: Annotated[PageQue
     summary="Deposit credits that were paid elsewhere",
 )
 def deposit(request: HttpRequest, customer: Customer, body: DepositIn) -> HttpResponse:
-    """Credited once per payment id. What the wallet owes is settled first."""
+    """For payments that you took yourself, on rails of your own; what is to be paid through Stripe is ordered with `POST /topups`,
+    which deposits by itself. Credited once per payment id. What the wallet owes is settled first.
+    """
     caller = caller_of(request)
     wallet = customers.get(caller=caller, external_id=customer).wallet
     posted = ledger.deposit(

@@ -80,6 +80,28 @@ RULES: Final[tuple[Rule, ...]] = (
         """,
     ),
     Rule(
+        "approval",
+        "What a second person approved is in the ledger as it was asked for, and in no other way.",
+        "SELECT count(*) FROM billing_movementrequest",
+        """
+        SELECT 'request ' || r.id, format('%s of %s, entries of %s', r.kind, r.credits, coalesce(e.credits, 0))
+        FROM billing_movementrequest r
+        LEFT JOIN LATERAL (SELECT sum(credits) FILTER (WHERE wallet_id = r.wallet_id) AS credits,
+                                  bool_and(approved_by_id IS NOT DISTINCT FROM r.decided_by_id) AS is_approved
+                           FROM billing_ledgerentry WHERE transaction_id = r.transaction_id) e ON true
+        WHERE r.state = 'approved'
+          AND (e.is_approved IS NOT TRUE OR e.credits <> r.credits * CASE r.kind WHEN 'transfer' THEN -1 ELSE 1 END
+               OR r.decided_by_id = r.requested_by_id)
+        UNION ALL
+        SELECT 'entry ' || e.id, format('approved by user %s, no request says so', e.approved_by_id)
+        FROM billing_ledgerentry e
+        LEFT JOIN billing_movementrequest r
+               ON r.transaction_id = e.transaction_id AND r.state = 'approved' AND r.decided_by_id = e.approved_by_id
+        WHERE e.approved_by_id IS NOT NULL AND r.id IS NULL
+          AND e.kind IN ('grant', 'adjustment', 'transfer', 'refund') AND e.actor LIKE 'user:%'
+        """,
+    ),
+    Rule(
         "held",
         "A wallet's held credits are the sum of its open holds.",
         "SELECT count(*) FROM billing_wallet",
@@ -116,6 +138,29 @@ RULES: Final[tuple[Rule, ...]] = (
         CROSS JOIN LATERAL (SELECT coalesce(sum((line->>'credits')::numeric), 0) AS credits
                             FROM jsonb_array_elements(u.price_lines) line) p
         WHERE u.credits <> coalesce(e.credits, 0) OR u.credits <> p.credits
+        """,
+    ),
+    Rule(
+        "token_count",
+        "The parts of a record's tokens are within their whole, and the cost lines of a priced one count each token once.",
+        "SELECT count(*) FROM billing_usagerecord",
+        """
+        SELECT 'event evt_' || u.id,
+               format('input %s, output %s; cache read %s, written %s (%s for an hour), audio in %s, reasoning %s, audio out %s;'
+                      ' cost lines of %s and %s tokens', u.input_tokens, u.output_tokens, u.cache_read_tokens, u.cache_write_tokens,
+                      u.cache_write_1h_tokens, u.audio_input_tokens, u.reasoning_tokens, u.audio_output_tokens, c.input, c.output)
+        FROM billing_usagerecord u
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum((line->>'quantity')::numeric) FILTER (
+                       WHERE line->>'unit' IN ('input', 'cache_read', 'cache_write', 'cache_write_1h', 'audio_input')), 0) AS input,
+                   coalesce(sum((line->>'quantity')::numeric) FILTER (
+                       WHERE line->>'unit' IN ('output', 'reasoning', 'audio_output')), 0) AS output
+            FROM jsonb_array_elements(u.cost_lines) line
+        ) c
+        WHERE u.cache_read_tokens + u.cache_write_tokens + u.audio_input_tokens > u.input_tokens
+           OR u.cache_write_1h_tokens > u.cache_write_tokens
+           OR u.reasoning_tokens + u.audio_output_tokens > u.output_tokens
+           OR u.cost_status = 'priced' AND (c.input <> u.input_tokens OR c.output <> u.output_tokens)
         """,
     ),
     Rule(
@@ -232,6 +277,103 @@ RULES: Final[tuple[Rule, ...]] = (
         LEFT JOIN (SELECT transaction_id, -sum(credits) AS credits FROM billing_ledgerentry WHERE kind = 'charge' GROUP BY transaction_id) e
                ON e.transaction_id = h.usage_record_id
         WHERE h.status = 'captured' AND coalesce(e.credits, 0) <> h.captured_credits
+        """,
+    ),
+    Rule(
+        "topup",
+        "Every paid top-up has one payment of its own at Stripe, worth what was sold, and brought the credits that were sold; and"
+        " every payment through Stripe paid one.",
+        "SELECT count(*) FROM billing_topup WHERE status = 'paid'",
+        """
+        SELECT 'top-up ' || t.id, format('sold %s and %s credits for %s by %s, payment %s of %s, lots of %s', t.credits, t.bonus_credits,
+                                         t.book_value, t.payment_intent, p.external_id, p.amount, l.credits)
+        FROM billing_topup t LEFT JOIN billing_payment p ON p.id = t.payment_id
+        LEFT JOIN (SELECT payment_id, sum(granted) AS credits FROM billing_lot WHERE payment_id IS NOT NULL GROUP BY payment_id) l
+               ON l.payment_id = p.id
+        WHERE t.status = 'paid'
+          AND ((p.source, p.external_id, p.amount, p.wallet_id) IS DISTINCT FROM ('stripe', t.payment_intent, t.book_value, t.wallet_id)
+               OR l.credits IS DISTINCT FROM t.credits + t.bonus_credits)
+        UNION ALL
+        SELECT 'payment ' || p.id, format('%s of Stripe without a top-up', p.external_id)
+        FROM billing_payment p WHERE p.source = 'stripe' AND NOT EXISTS (SELECT FROM billing_topup t WHERE t.payment_id = p.id)
+        """,
+    ),
+    Rule(
+        "money_back",
+        "Refunds of top-ups and disputes took the credits that they say, and put back those of one that failed or was won.",
+        "SELECT count(*) FROM billing_topuprefund WHERE withdrawal IS NOT NULL",
+        """
+        WITH back AS (
+            SELECT 'refund ' || r.id AS subject, r.credits, r.withdrawal, r.given_back, r.state = 'failed' AS is_undone, t.payment_id,
+                   r.state IN ('pending', 'succeeded') AS is_away
+            FROM billing_topuprefund r JOIN billing_topup t ON t.id = r.topup_id
+            UNION ALL
+            SELECT 'dispute ' || d.id, d.credits, d.withdrawal, d.given_back, d.state IN ('won', 'closed'), t.payment_id,
+                   d.state IN ('open', 'lost')
+            FROM billing_dispute d JOIN billing_topup t ON t.id = d.topup_id
+        )
+        SELECT b.subject, format('took %s by transaction %s, whose withdrawals are %s; given back by %s', b.credits, b.withdrawal,
+                                 e.credits, b.given_back)
+        FROM back b
+        LEFT JOIN LATERAL (SELECT -sum(credits) AS credits, bool_and(payment_id = b.payment_id) AS is_of_it FROM billing_ledgerentry
+                           WHERE transaction_id = b.withdrawal AND kind = 'withdrawal') e ON true
+        WHERE b.credits <> coalesce(e.credits, 0) OR NOT coalesce(e.is_of_it, b.withdrawal IS NULL)
+           OR NOT b.is_undone AND b.given_back IS NOT NULL
+           -- Where a refund and a dispute were about the same money, the one that stays keeps the credits of the other.
+           OR b.is_undone AND NOT EXISTS (SELECT FROM back o WHERE o.payment_id = b.payment_id AND o.is_away)
+              AND b.credits <> (SELECT coalesce(sum(r.credits), 0)
+                                FROM billing_ledgerentry r JOIN billing_ledgerentry o ON o.id = r.reverses_id
+                                WHERE o.transaction_id = b.withdrawal AND o.kind = 'withdrawal')
+        """,
+    ),
+    Rule(
+        "money_gone",
+        "Of the credits that a top-up sold, as many are gone as of its money; where refunds and disputes overlap, it counts once.",
+        "SELECT count(DISTINCT topup_id) FROM (SELECT topup_id FROM billing_topuprefund UNION SELECT topup_id FROM billing_dispute) t",
+        """
+        SELECT 'top-up ' || t.id, format('%s of %s are gone, and %s of %s credits', m.gone, t.amount_minor, c.gone, t.credits)
+        FROM billing_topup t
+        JOIN LATERAL (SELECT least(coalesce(sum(amount), 0), t.amount_minor) AS gone FROM (
+                          SELECT amount_minor AS amount FROM billing_topuprefund
+                          WHERE topup_id = t.id AND state IN ('pending', 'succeeded')
+                          UNION ALL
+                          SELECT CASE currency WHEN t.currency THEN amount_minor ELSE t.amount_minor END FROM billing_dispute
+                          WHERE topup_id = t.id AND state IN ('open', 'lost')) back) m ON true
+        JOIN LATERAL (SELECT coalesce(-sum(e.credits), 0) AS gone
+                      FROM billing_ledgerentry e JOIN billing_lot l ON l.id = e.lot_id
+                      WHERE e.wallet_id = t.wallet_id AND e.payment_id = t.payment_id AND e.kind = 'withdrawal'
+                        AND NOT (l.kind = 'promotional' AND l.payment_id = t.payment_id)) c ON true
+        WHERE t.status = 'paid'
+          AND (t.id IN (SELECT topup_id FROM billing_topuprefund) OR t.id IN (SELECT topup_id FROM billing_dispute))
+          AND abs(c.gone - t.credits * m.gone / t.amount_minor) > 0.000001
+        """,
+    ),
+    Rule(
+        "platform_fee",
+        "A fee is that of its balance transaction, which belongs to the payment: of its top-up, or of a refund or a dispute of it.",
+        "SELECT count(*) FROM billing_platformfee",
+        """
+        SELECT 'fee of ' || f.balance_transaction, format('%s %s of payment %s; Stripe says %s %s, about %s', f.amount_minor, f.currency,
+                                                          f.payment_id, b.fee_minor, b.currency, b.source)
+        FROM billing_platformfee f JOIN billing_balancetransaction b ON b.stripe_id = f.balance_transaction
+        WHERE (f.amount_minor, f.currency) <> (b.fee_minor, b.currency)
+           OR NOT EXISTS (
+               SELECT FROM billing_topup t WHERE t.payment_id = f.payment_id AND (
+                   b.source <> '' AND t.charge = b.source OR b.payment_intent <> '' AND t.payment_intent = b.payment_intent
+                   OR EXISTS (SELECT FROM billing_topuprefund r WHERE r.topup_id = t.id AND r.stripe_id = b.source)
+                   OR EXISTS (SELECT FROM billing_dispute d WHERE d.topup_id = t.id AND d.stripe_id = b.source)))
+        """,
+    ),
+    Rule(
+        "payout",
+        "The balance transactions of a payout that is reconciled add up to it.",
+        "SELECT count(*) FROM billing_payout WHERE is_reconciled",
+        """
+        SELECT 'payout ' || p.stripe_id, format('paid out %s, its balance transactions are %s', p.amount_minor, coalesce(b.net, 0))
+        FROM billing_payout p
+        LEFT JOIN LATERAL (SELECT sum(net_minor) AS net FROM billing_balancetransaction
+                           WHERE payout_id = p.id AND currency = p.currency AND source <> p.stripe_id) b ON true
+        WHERE p.is_reconciled AND p.amount_minor IS DISTINCT FROM b.net
         """,
     ),
 )

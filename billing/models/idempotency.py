@@ -15,6 +15,7 @@ class Operation(models.TextChoices):
     REFUND = "refund"
     DEPOSIT = "deposit"
     HOLD = "hold"
+    TOPUP = "topup"
 
 
 class IdempotencyKey(models.Model):

@@ -77,6 +77,37 @@ _POST_ENTRIES = """
     RETURN NULL;
 """
 
+# What people move by hand. Money that goes back to buyers has a limit and a second person of its own (`TopUpRefund`).
+BY_HAND = Q(kind__in=("grant", "adjustment", "transfer", "refund"), actor__startswith="user:", payment__isnull=True)
+_IS_BY_HAND = (
+    "NEW.kind IN ('grant', 'adjustment', 'transfer', 'refund') AND NEW.actor LIKE 'user:%' AND NEW.payment_id IS NULL"
+    " AND NEW.approved_by_id IS {}NULL"
+)
+# A transaction counts by what it did to the balance: what moves between lots of one wallet counts for nothing.
+_ONE_PERSON = """
+    PERFORM FROM billing_wallet WHERE id = NEW.wallet_id FOR NO KEY UPDATE;
+    IF (SELECT sum(abs(credits)) FROM (
+            SELECT sum(credits) AS credits FROM billing_ledgerentry
+            WHERE wallet_id = NEW.wallet_id AND actor = NEW.actor AND recorded_at > NEW.recorded_at - interval '24 hours'
+              AND kind IN ('grant', 'adjustment', 'transfer', 'refund') AND actor LIKE 'user:%'
+              AND payment_id IS NULL AND approved_by_id IS NULL
+            GROUP BY transaction_id
+        ) moved) > (SELECT approval_limit_credits FROM pricing_workspace)
+    THEN
+        RAISE EXCEPTION 'This is more than one person may move on a wallet within 24 hours: ask for a second person''s approval.';
+    END IF;
+    RETURN NULL;
+"""
+_TWO_PEOPLE = """
+    IF NOT EXISTS (
+        SELECT FROM billing_movementrequest
+        WHERE transaction_id = NEW.transaction_id AND state = 'approved' AND decided_by_id = NEW.approved_by_id
+    ) THEN
+        RAISE EXCEPTION 'What a second person approved names the request that they approved.';
+    END IF;
+    RETURN NULL;
+"""
+
 
 class LedgerEntry(models.Model):
     transaction_id = models.BigIntegerField(help_text="Shared by the entries of one cause; of a charge, the usage record's id.")
@@ -118,13 +149,20 @@ class LedgerEntry(models.Model):
             models.Index(fields=("wallet", "-id"), name="entry_of_wallet"),
             models.Index(fields=("transaction_id",), name="entry_of_transaction"),
             models.Index(fields=("reverses",), condition=Q(reverses__isnull=False), name="entry_reversal"),
+            models.Index(
+                fields=("wallet", "actor", "recorded_at"), condition=BY_HAND & Q(approved_by__isnull=True), name="entry_by_one_person"
+            ),
             BrinIndex(fields=("recorded_at",), name="entry_by_time", pages_per_range=32),
         )
         constraints = (
             models.CheckConstraint(condition=Q(kind__in=EntryKind.values), name="entry_kind_is_known"),
             models.CheckConstraint(condition=~Q(credits=0), name="entry_moves_credits"),
             models.CheckConstraint(
-                condition=~Q(kind__in=["charge", "withdrawal", "expiry"]) | Q(credits__lt=0), name="entry_takes_credits"
+                # Their like undoes them: money back that failed, a dispute that was won, a refund of credits that had expired.
+                condition=~Q(kind__in=["charge", "withdrawal", "expiry"])
+                | Q(credits__lt=0)
+                | Q(kind__in=["withdrawal", "expiry"], reverses__isnull=False),
+                name="entry_takes_credits",
             ),
             models.CheckConstraint(condition=~Q(kind__in=["deposit", "grant", "refund"]) | Q(credits__gt=0), name="entry_gives_credits"),
             models.CheckConstraint(
@@ -150,6 +188,22 @@ class LedgerEntry(models.Model):
                 referencing=pgtrigger.Referencing(new="new_entries"),
                 declare=[("moved", "bigint")],
                 func=_POST_ENTRIES,
+            ),
+            # Of a row of a charge these cost a look at its kind: their conditions are asked before anything is called.
+            pgtrigger.Trigger(
+                name="one_person_moves_within_the_limit",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition(_IS_BY_HAND.format("")),
+                func=_ONE_PERSON,
+            ),
+            pgtrigger.Trigger(
+                name="two_people_have_a_request",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                timing=pgtrigger.Deferred,  # the request names the entries, which are written first
+                condition=pgtrigger.Condition(_IS_BY_HAND.format("NOT ")),
+                func=_TWO_PEOPLE,
             ),
         )
 

@@ -21,7 +21,7 @@ class UnpricedGroup(models.Model):
     service_tier = models.CharField(max_length=32, blank=True)
     is_batch = models.BooleanField(default=False)
     missing = models.CharField(max_length=200, blank=True, help_text="Unit kinds without a rate; empty: none had one.")
-    units = ArrayField(models.CharField(max_length=12), default=list, help_text="Unit kinds to find a rate for.")
+    units = ArrayField(models.CharField(max_length=16), default=list, help_text="Unit kinds to find a rate for.")
     records = models.BigIntegerField(default=0)
     customers = models.BigIntegerField(default=0)
     credits = balance_field(default=0)

@@ -7,7 +7,7 @@ partitions may be dropped by retention; the ledger does not depend on them.
 
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from billing.models.environment import Environment
 from billing.models.fields import balance_field, credits_field, money_field
@@ -66,11 +66,14 @@ class UsageRecord(models.Model):
     service_tier = _text(32)
     route_group = _text(64)
     final_route = _text(128)
-    # Token metrics; `input_tokens` includes cached and audio input, `output_tokens` includes reasoning and audio output.
+    # Token metrics; `input_tokens` includes cached and audio input, `cache_write_tokens` those kept for an hour, and
+    # `output_tokens` reasoning and audio output.
     input_tokens = models.BigIntegerField(default=0)
     output_tokens = models.BigIntegerField(default=0)
     cache_read_tokens = models.BigIntegerField(default=0, verbose_name="cached input tokens")
     cache_write_tokens = models.BigIntegerField(default=0)
+    # The database's own default, so that processes that do not know the column go on writing until they are replaced.
+    cache_write_1h_tokens = models.BigIntegerField(default=0, db_default=0, verbose_name="one-hour cache write tokens")
     reasoning_tokens = models.BigIntegerField(default=0)
     audio_input_tokens = models.BigIntegerField(default=0)
     audio_output_tokens = models.BigIntegerField(default=0)
@@ -114,6 +117,12 @@ class UsageRecord(models.Model):
             models.Index(fields=("occurred_at",), name="usage_unpriced", condition=Q(cost_status="unpriced")),
             models.Index(fields=("customer", "-occurred_at"), name="usage_of_customer", condition=Q(customer__isnull=False)),
             models.Index(fields=("project", "run_id", "-occurred_at"), name="usage_of_run", condition=~Q(run_id="")),
+        )
+        constraints = (
+            models.CheckConstraint(
+                name="usage_1h_writes_are_cache_writes",
+                condition=Q(cache_write_1h_tokens__gte=0, cache_write_1h_tokens__lte=F("cache_write_tokens")),
+            ),
         )
         triggers = (append_only(), never_truncated())
 

@@ -12,8 +12,8 @@ from django.core.cache import cache
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from billing.models import CheckRun, Project, UsageRecord, Wallet
-from billing.queries import costs
+from billing.models import AutoTopUp, AutoTopUpState, CheckRun, Project, UsageRecord, Wallet
+from billing.queries import costs, money_back, movement_requests, stripe_events
 from pricing.queries import proposals, rate_imports
 
 CAP: Final = 99
@@ -23,7 +23,7 @@ _KEPT_SECONDS: Final = 60
 
 def low_wallets() -> str:
     """Count wallets below the threshold that was set for them; empty for none, `99+` above 99."""
-    return _kept("low_wallets", lambda: _capped(below_threshold()))
+    return kept("low_wallets", lambda: capped(below_threshold()))
 
 
 def below_threshold() -> "QuerySet[Wallet]":
@@ -33,7 +33,7 @@ def below_threshold() -> "QuerySet[Wallet]":
 
 def unpriced_records() -> str:
     """Count usage records of the last 30 days whose provider cost is unknown."""
-    return _kept("unpriced_records", lambda: _capped(unpriced(since=timezone.now() - UNPRICED_WINDOW)))
+    return kept("unpriced_records", lambda: capped(unpriced(since=timezone.now() - UNPRICED_WINDOW)))
 
 
 def unpriced(*, since: Any) -> "QuerySet[UsageRecord]":
@@ -41,24 +41,49 @@ def unpriced(*, since: Any) -> "QuerySet[UsageRecord]":
     return costs.unpriced(UsageRecord.objects.filter(occurred_at__gte=since))
 
 
+def stopped_auto_topups() -> str:
+    """Count the auto top-ups that stopped by themselves and wait for a person."""
+    return kept("stopped_auto_topups", lambda: capped(AutoTopUp.objects.filter(state=AutoTopUpState.STOPPED)))
+
+
 def open_proposals() -> str:
     """Count the proposed prices that wait for a decision."""
-    return _kept("open_proposals", lambda: _capped(proposals.open_proposals()))
+    return kept("open_proposals", lambda: capped(proposals.open_proposals()))
+
+
+def waiting_movements() -> str:
+    """Count the movements of credits that wait for a second person."""
+    return kept("waiting_movements", lambda: capped(movement_requests.waiting()))
 
 
 def broken_rules() -> str:
     """Count the rules that the last ledger check found broken."""
-    return _kept("broken_rules", _broken)
+    return kept("broken_rules", _broken)
 
 
 def pending_rate_imports() -> str:
     """Count imports of provider rates of which a line waits for a decision."""
-    return _kept("pending_rate_imports", lambda: _capped(rate_imports.pending_imports()))
+    return kept("pending_rate_imports", lambda: capped(rate_imports.pending_imports()))
+
+
+def waiting_refunds() -> str:
+    """Count the refunds of top-ups that wait for a second person."""
+    return kept("waiting_refunds", lambda: capped(money_back.waiting()))
+
+
+def open_disputes() -> str:
+    """Count the disputes and inquiries that are not decided."""
+    return kept("open_disputes", lambda: capped(money_back.under_way()))
+
+
+def dead_stripe_events() -> str:
+    """Count Stripe's events that failed too often."""
+    return kept("dead_stripe_events", lambda: capped(stripe_events.dead()))
 
 
 def has_demo_data() -> bool:
     """Say whether a demo company lives here."""
-    return bool(_kept("has_demo_data", lambda: "1" if Project.objects.filter(is_demo=True).exists() else ""))
+    return bool(kept("has_demo_data", lambda: "1" if Project.objects.filter(is_demo=True).exists() else ""))
 
 
 def _broken() -> str:
@@ -66,12 +91,13 @@ def _broken() -> str:
     return str(sum(1 for rule in last.rules if rule["break_count"]) or "") if last else ""
 
 
-def _capped(rows: "QuerySet[Any]") -> str:
+def capped(rows: "QuerySet[Any]") -> str:
+    """Count rows, at most so many that `99+` says it."""
     count = rows.order_by()[: CAP + 1].count()
     return f"{CAP}+" if count > CAP else str(count or "")
 
 
-def _kept(name: str, read: Callable[[], str]) -> str:
+def kept(name: str, read: Callable[[], str]) -> str:
     """Answer from memory for a minute, per process."""
     key = f"badge:{name}"
     text: str | None = cache.get(key)

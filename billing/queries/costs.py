@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from billing.models import CostAdjustment, CostStatus, UsageRecord
+from billing.models import CostAdjustment, CostStatus, LedgerEntry, UsageRecord
 
 
 def with_known_costs(records: "QuerySet[UsageRecord]") -> "QuerySet[Any]":
@@ -23,6 +23,14 @@ def with_known_costs(records: "QuerySet[UsageRecord]") -> "QuerySet[Any]":
         known_status=Coalesce(Subquery(newest.values("status_after")[:1]), F("cost_status"), output_field=CharField()),
         known_currency=Coalesce(Subquery(newest.values("currency")[:1]), F("cost_currency"), output_field=CharField()),
     )
+
+
+def with_known_charge_costs(entries: "QuerySet[LedgerEntry]") -> "QuerySet[Any]":
+    """Annotate entries of charges with `known_cost`, what their record costs; None while it is unknown."""
+    if not CostAdjustment.objects.exists():
+        return entries.annotate(known_cost=F("provider_cost"))
+    newest = CostAdjustment.objects.filter(usage_record_id=OuterRef("usage_record_id")).order_by("-number")
+    return entries.annotate(known_cost=Coalesce(Subquery(newest.values("amount_after")[:1]), F("provider_cost")))
 
 
 def unpriced(records: "QuerySet[UsageRecord]") -> "QuerySet[UsageRecord]":

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from billing.models import Customer, Hold, HoldStatus, LedgerEntry, Lot, LotKind
-from billing.queries import wallets
+from billing.models import Customer, Dispute, Hold, HoldStatus, LedgerEntry, Lot, LotKind, MovementRequest, TopUp, TopUpRefund
+from billing.queries import auto_topups, money_back, movement_requests, wallets
+from billing.queries.auto_topups import AutoTopUpView
 from billing.queries.wallets import WalletView
 from config.base.database import snapshot
 
 MOST: Final = 20
+MOST_TOPUPS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,11 @@ class CustomerPage:
     lots: tuple[Lot, ...]  # with credits in them, in burn order, what is owed last
     holds: tuple[Hold, ...]  # open, the next to expire first
     entries: tuple[LedgerEntry, ...]  # the newest first
+    topups: tuple[TopUp, ...]  # the newest first, at most `MOST_TOPUPS`
+    refunds: tuple[TopUpRefund, ...]  # of top-ups that are under way, the newest first
+    disputes: tuple[Dispute, ...]  # that are not decided, the newest first
+    auto_topup: AutoTopUpView
+    requests: tuple[MovementRequest, ...]  # movements that wait for a second person, the newest first
 
 
 def load(customer: Customer, *, now: datetime) -> CustomerPage:
@@ -36,4 +43,9 @@ def load(customer: Customer, *, now: datetime) -> CustomerPage:
             lots=tuple(sorted(lots, key=lambda lot: wallets.open_lot(lot).burn_key())[:MOST]),
             holds=tuple(holds.order_by("expires_at")[:MOST]),
             entries=tuple(entries.order_by("-id")[:MOST]),
+            topups=tuple(TopUp.objects.filter(wallet=wallet).select_related("pack").order_by("-id")[:MOST_TOPUPS]),
+            refunds=tuple(money_back.refunds_of(wallet)[:MOST]),
+            disputes=tuple(money_back.disputes_of(wallet)[:MOST]),
+            auto_topup=auto_topups.load(wallet, now=now),
+            requests=tuple(movement_requests.waiting_of(wallet)[:MOST]),
         )

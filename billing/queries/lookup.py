@@ -3,13 +3,21 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from billing.models import Customer, Environment, Project, UsageRecord
+from billing.models import Customer, Dispute, Environment, Project, TopUp, TopUpRefund, UsageRecord
 
 EVENT_PREFIX: Final = "evt_"
 # A request id has no index of its own (each index costs every event); the time index bounds how far back one is sought.
 REQUEST_WINDOW: Final = timedelta(days=1)
 _LAST_CHARACTER: Final = "\U0010ffff"
 _MAX_ID: Final = 2**63 - 1
+# What Stripe's ids begin with, and where a top-up keeps them.
+_OF_TOPUP: Final = {"cs": "checkout_session", "pi": "payment_intent", "ch": "charge", "py": "charge"}
+_OF_MONEY_BACK: Final[dict[str, type[TopUpRefund] | type[Dispute]]] = {
+    "re": TopUpRefund,
+    "pyr": TopUpRefund,
+    "dp": Dispute,
+    "du": Dispute,
+}
 
 
 def customers_by(text: str, *, at_most: int) -> list[Customer]:
@@ -42,3 +50,18 @@ def events_of_request(text: str, *, now: datetime, at_most: int) -> list[UsageRe
     """Return the usage records of the last day that carry this request id."""
     recent = UsageRecord.objects.filter(occurred_at__gte=now - REQUEST_WINDOW, request_id=text)
     return list(recent.select_related("event_type").order_by("-occurred_at")[:at_most])
+
+
+def topup(text: str) -> TopUp | None:
+    """Return the top-up that apps know as `topup_<number>`, or that Stripe's session, payment, charge, refund or dispute is of."""
+    rows = TopUp.objects.select_related("wallet__customer")
+    kind, _, rest = text.partition("_")
+    if kind == "topup":
+        is_number = rest.isdecimal() and rest.isascii() and int(rest) <= _MAX_ID
+        return rows.filter(pk=int(rest)).first() if is_number else None
+    if kind in _OF_TOPUP:
+        return rows.filter(**{_OF_TOPUP[kind]: text}).first()
+    if kind in _OF_MONEY_BACK:
+        found = _OF_MONEY_BACK[kind].objects.filter(stripe_id=text).values_list("topup_id", flat=True).first()
+        return rows.filter(pk=found).first() if found else None
+    return None

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from billing.errors import UnknownCustomer
 from billing.events import Caller
-from billing.models import Customer, Lot, LotKind, Wallet, WalletStatus
+from billing.models import Customer, Dispute, Lot, LotKind, Wallet, WalletStatus
 from billing.models.fields import save_with_reason
 from pricing.queries import workspace
 
@@ -80,9 +80,13 @@ def ensure_overdraft_lot(*, wallet_id: int, now: datetime) -> Lot:
 
 
 def set_status(*, wallet_id: int, status: WalletStatus, reason: str) -> Wallet:
-    """Freeze a wallet, so that it pays for nothing, or release it."""
+    """Freeze a wallet, so that it pays for nothing, or release it.
+
+    Whoever does so decides from then on: a dispute that had frozen it releases it no more.
+    """
     with transaction.atomic():
         wallet = Wallet.objects.select_for_update().get(pk=wallet_id)
+        Dispute.objects.filter(topup__wallet=wallet_id, has_frozen=True).update(has_frozen=False)
         wallet.status = status
         save_with_reason(wallet, "status", reason=reason)
         return wallet

@@ -1,8 +1,8 @@
 """API keys: made, rotated, revoked, and recognised on every call.
 
 A key is cached in the process with the generation of the `keys` counter, which a trigger raises whenever a key or its
-project changes. Charges compare that generation inside their own transaction, other calls before they begin, so a
-revoked key is refused by the next call of every process.
+project changes. Single charges compare that generation inside their own transaction, other calls before they begin, so a
+revoked key is refused by the next call of every process. A batch that has begun is finished.
 """
 
 import hashlib

@@ -13,11 +13,12 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from billing.allocation import OVERDRAFT, Movement, OpenLot, burn, spendable, take
+from billing.allocation import OVERDRAFT, Movement, OpenLot, burn, share, spendable, take
 from billing.errors import InsufficientCredits, InvalidRequest, PaymentAlreadyCredited, WalletFrozen
 from billing.metering import FROZEN, WalletState
 from billing.models import Customer, EntryKind, Hold, HoldStatus, LedgerEntry, Lot, LotKind, Payment, PaymentSource, Wallet
 from billing.queries import wallets
+from billing.services import one_person
 from billing.services.charging import KeyTaken
 from billing.services.idempotency import Call, claim, find_effect, next_effect_id
 from config.base.database import retrying
@@ -48,6 +49,7 @@ class Journal:
     now: datetime
     request_id: str = ""
     reason: str = ""
+    approved_by: User | None = None
     transaction_id: int = field(default_factory=next_effect_id)
     entries: list[LedgerEntry] = field(default_factory=list)
 
@@ -63,6 +65,7 @@ class Journal:
             value=movement.value,
             balance_after=self.wallet.balance,
             **{"actor": self.actor, "reason": self.reason, "request_id": self.request_id, "occurred_at": self.now, **links},
+            approved_by=self.approved_by,
             recorded_at=self.now,
         )
         self.entries.append(entry)
@@ -112,37 +115,89 @@ def deposit(
             wallet = lock_wallet(wallet_id, now=now)
             if call and (effect := find_effect(call)):
                 return replayed(effect.effect_id)
-            books = workspace.load().currency
-            if currency != books:
-                raise InvalidRequest("currency", f"must be {books}, the currency of the books")
-            if expires_at and expires_at <= now:
-                raise InvalidRequest("expires_at", "must lie in the future")
-            if amount > credits * MAX_MONEY:
-                raise InvalidRequest("amount", "is more per credit than can be recorded")
-            customer = Customer.objects.get(wallet=wallet_id)
-            payment, is_new = Payment.objects.get_or_create(
-                project_id=customer.project_id,
-                environment=customer.environment,
-                source=source,
-                external_id=payment_id,
-                defaults={"wallet_id": wallet_id, "amount": amount, "currency": currency, "metadata": metadata or {}, "received_at": now},
-            )
-            if not is_new:
-                raise PaymentAlreadyCredited(
-                    f"Payment {payment_id} has been credited already. To repeat the call, use its own idempotency key."
-                )
-            journal = Journal(wallet, actor, now, request_id)
-            kind = LotKind.PROMOTIONAL if is_promotional else LotKind.PAID
-            lot = open_lot(
-                wallet, kind=kind, credits=credits, value=amount, now=now, expires_at=expires_at, priority=priority, payment=payment
-            )
-            journal.enter(EntryKind.DEPOSIT, Movement(lot.id, credits, amount), payment=payment)
-            settle_overdraft(journal, lot)
-            posted = post(journal, call=call)
-            lower_credit_limit(wallet)
-            return posted
+            sale = Sale(credits, amount, currency, source, payment_id, is_promotional, expires_at, priority, metadata or {})
+            return credit_sale(Journal(wallet, actor, now, request_id), sale, call=call)
 
     return retrying(work, also=(KeyTaken,))
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """Credits that were paid for: `amount` in the book currency becomes their value; the bonus comes on top, worth nothing."""
+
+    credits: Decimal
+    amount: Decimal
+    currency: str
+    source: PaymentSource
+    payment_id: str
+    is_promotional: bool = False
+    expires_at: datetime | None = None
+    priority: int = DEFAULT_PRIORITY
+    metadata: dict[str, Any] = field(default_factory=dict)
+    bonus_credits: Decimal = ZERO
+    bonus_expires_at: datetime | None = None
+
+
+def credit_sale(journal: Journal, sale: Sale, *, call: Call | None = None) -> Posted:
+    """Put what was sold into lots of the journal's wallet, which is locked, and settle what the wallet owes.
+
+    Raises InvalidRequest (currency, expiry), PaymentAlreadyCredited.
+    """
+    wallet, now = journal.wallet, journal.now
+    books = workspace.load().currency
+    if sale.currency != books:
+        raise InvalidRequest("currency", f"must be {books}, the currency of the books")
+    if sale.expires_at and sale.expires_at <= now:
+        raise InvalidRequest("expires_at", "must lie in the future")
+    if sale.amount > sale.credits * MAX_MONEY:
+        raise InvalidRequest("amount", "is more per credit than can be recorded")
+    customer = Customer.objects.get(wallet=wallet.id)
+    payment, is_new = Payment.objects.get_or_create(
+        project_id=customer.project_id,
+        environment=customer.environment,
+        source=sale.source,
+        external_id=sale.payment_id,
+        defaults={
+            "wallet_id": wallet.id,
+            "amount": sale.amount,
+            "currency": sale.currency,
+            "metadata": sale.metadata,
+            "received_at": now,
+        },
+    )
+    if not is_new:
+        raise PaymentAlreadyCredited(
+            f"Payment {sale.payment_id} has been credited already. To repeat the call, use its own idempotency key."
+        )
+    kind = LotKind.PROMOTIONAL if sale.is_promotional else LotKind.PAID
+    lot = open_lot(
+        wallet,
+        kind=kind,
+        credits=sale.credits,
+        value=sale.amount,
+        now=now,
+        expires_at=sale.expires_at,
+        priority=sale.priority,
+        payment=payment,
+    )
+    journal.enter(EntryKind.DEPOSIT, Movement(lot.id, sale.credits, sale.amount), payment=payment)
+    settle_overdraft(journal, lot)
+    if sale.bonus_credits:
+        bonus = open_lot(
+            wallet,
+            kind=LotKind.PROMOTIONAL,
+            credits=sale.bonus_credits,
+            value=ZERO,
+            now=now,
+            expires_at=sale.bonus_expires_at,
+            priority=sale.priority,
+            payment=payment,
+            note="Bonus",
+        )
+        journal.enter(EntryKind.GRANT, Movement(bonus.id, sale.bonus_credits, ZERO), payment=payment, reason="Bonus")
+    posted = post(journal, call=call)
+    lower_credit_limit(wallet)
+    return posted
 
 
 def grant(
@@ -156,41 +211,52 @@ def grant(
     priority: int = DEFAULT_PRIORITY,
     approved_by: User | None = None,
 ) -> Posted:
-    """Give credits. They are worth nothing in the books and are spent before paid ones of the same expiry."""
+    """Give credits. They are worth nothing in the books and are spent before paid ones of the same expiry.
+
+    Raises InvalidRequest (expiry), NeedsSecondPerson.
+    """
     if expires_at and expires_at <= now:
         raise InvalidRequest("expires_at", "must lie in the future")
     with transaction.atomic():
         wallet = lock_wallet(wallet_id, now=now)
-        journal = Journal(wallet, actor, now, reason=reason)
+        journal = Journal(wallet, actor, now, reason=reason, approved_by=approved_by)
         lot = open_lot(
             wallet, kind=LotKind.PROMOTIONAL, credits=credits, value=ZERO, now=now, expires_at=expires_at, priority=priority, note=reason
         )
-        journal.enter(EntryKind.GRANT, Movement(lot.id, credits, ZERO), approved_by=approved_by)
+        journal.enter(EntryKind.GRANT, Movement(lot.id, credits, ZERO))
         return post(journal)
 
 
 def adjust(*, wallet_id: int, credits: Decimal, reason: str, actor: str, now: datetime, approved_by: User | None = None) -> Posted:
     """Correct a wallet by hand: positive credits come as a lot without value, negative ones leave in burn order.
 
-    Raises InsufficientCredits when more would be taken than is neither held nor owed.
+    Raises InsufficientCredits when more would be taken than is neither held nor owed; NeedsSecondPerson.
     """
     with transaction.atomic():
         wallet = lock_wallet(wallet_id, now=now)
-        journal = Journal(wallet, actor, now, reason=reason)
-        links = {"approved_by": approved_by}
+        journal = Journal(wallet, actor, now, reason=reason, approved_by=approved_by)
         if credits > 0:
             lot = open_lot(wallet, kind=LotKind.PROMOTIONAL, credits=credits, value=ZERO, now=now, note=reason)
-            journal.enter(EntryKind.ADJUSTMENT, Movement(lot.id, credits, ZERO), **links)
+            journal.enter(EntryKind.ADJUSTMENT, Movement(lot.id, credits, ZERO))
         else:
             for movement in take_unheld(wallet, -credits, now=now):
-                journal.enter(EntryKind.ADJUSTMENT, movement, **links)
+                journal.enter(EntryKind.ADJUSTMENT, movement)
         return post(journal)
 
 
-def transfer(*, from_wallet_id: int, to_wallet_id: int, credits: Decimal, reason: str, actor: str, now: datetime) -> Posted:
+def transfer(
+    *,
+    from_wallet_id: int,
+    to_wallet_id: int,
+    credits: Decimal,
+    reason: str,
+    actor: str,
+    now: datetime,
+    approved_by: User | None = None,
+) -> Posted:
     """Move credits to another wallet with their value, expiry and priority; return how the giving wallet stands.
 
-    Raises InsufficientCredits, WalletFrozen, InvalidRequest (same wallet).
+    Raises InsufficientCredits, WalletFrozen, InvalidRequest (same wallet), NeedsSecondPerson.
     """
     if from_wallet_id == to_wallet_id:
         raise InvalidRequest("wallet", "must be another wallet than the one that the credits leave")
@@ -202,8 +268,8 @@ def transfer(*, from_wallet_id: int, to_wallet_id: int, credits: Decimal, reason
             if giving.is_frozen:
                 raise WalletFrozen(FROZEN.detail)
             origins = {lot.id: lot for lot in giving.lots}
-            out = Journal(giving, actor, now, reason=reason)
-            into = Journal(taking, actor, now, reason=reason, transaction_id=out.transaction_id)
+            out = Journal(giving, actor, now, reason=reason, approved_by=approved_by)
+            into = Journal(taking, actor, now, reason=reason, approved_by=approved_by, transaction_id=out.transaction_id)
             for movement in take_unheld(giving, credits, now=now):
                 origin = origins[movement.lot_id]
                 out.enter(EntryKind.TRANSFER, movement)
@@ -275,19 +341,34 @@ def open_lot(
     return state
 
 
-def settle_overdraft(journal: Journal, lot: OpenLot) -> None:
-    """Pay what the wallet owes out of `lot`, as far as it reaches."""
+def settle_overdraft(journal: Journal, lot: OpenLot, *, most: Decimal | None = None) -> Decimal:
+    """Pay what the wallet owes out of `lot`, as far as it reaches and up to `most` credits; return how many that were.
+
+    Debts of several unit values (charges, refunds of several packs) are settled at their average, and the last part takes
+    what is left, so that no fraction stays a receivable.
+    """
     overdraft = journal.wallet.overdraft
     if overdraft is None or overdraft.remaining >= 0:
-        return
-    credits = min(-overdraft.remaining, lot.remaining)
+        return ZERO
+    owed, worth_owed = -overdraft.remaining, -overdraft.value_remaining
+    credits = min(owed, lot.remaining) if most is None else min(owed, lot.remaining, most)
+    if credits <= 0:
+        return ZERO
     journal.enter(EntryKind.TRANSFER, take(lot, credits))
-    worth = round_money(CONTEXT.multiply(credits, overdraft.unit_value))
-    if credits == -overdraft.remaining:
-        worth = -overdraft.value_remaining  # all that is owed, so that no fraction stays a receivable
+    worth = share(owed, worth_owed, credits, left=owed, value_left=worth_owed)
     overdraft.remaining += credits
     overdraft.value_remaining += worth
     journal.enter(EntryKind.TRANSFER, Movement(overdraft.id, credits, worth))
+    return credits
+
+
+def settle_from_lots(journal: Journal) -> None:
+    """Pay what the wallet owes out of the bought credits that it still has, in burn order, but for what is held."""
+    wallet, now = journal.wallet, journal.now
+    free = spendable(wallet.lots, held=wallet.held, overdraft_limit=ZERO, now=now)
+    for lot in sorted(wallet.lots, key=OpenLot.burn_key):
+        if lot.kind == LotKind.PAID and not lot.is_expired(now):
+            free -= settle_overdraft(journal, lot, most=free)
 
 
 def lower_credit_limit(wallet: WalletState) -> None:
@@ -299,8 +380,7 @@ def lower_credit_limit(wallet: WalletState) -> None:
 
 def take_unheld(wallet: WalletState, credits: Decimal, *, now: datetime) -> list[Movement]:
     """Take `credits` in burn order without touching what is held or going into debt. Raises InsufficientCredits."""
-    fresh = spendable(wallet.lots, held=wallet.held, overdraft_limit=ZERO, now=now)
-    free = min(fresh, max(wallet.balance - wallet.held, ZERO))
+    free = wallet.free(now)
     movements, missing = burn(wallet.lots, min(credits, free), now=now)
     assert not missing or credits > free, "what is free is in lots that may be burned"
     if credits > free:
@@ -314,8 +394,9 @@ def take_unheld(wallet: WalletState, credits: Decimal, *, now: datetime) -> list
 
 
 def post(journal: Journal, *, call: Call | None = None) -> Posted:
-    """Write a journal, with the idempotency key that it came under."""
+    """Write a journal, with the idempotency key that it came under. Raises NeedsSecondPerson."""
     wallet = journal.wallet
+    one_person.refuse_above_limit(journal.entries, now=journal.now)
     wallet.settle_view(journal.now)
     for entry in journal.entries:
         entry.available_after = wallet.available if entry.wallet_id == wallet.id else None

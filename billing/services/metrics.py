@@ -1,6 +1,43 @@
-"""What this process counts about metering, for `/metrics`."""
+"""What `/metrics` tells of billing: what this process counted about metering, and how Stripe's inbox stands."""
 
-from prometheus_client import Counter, Histogram
+import logging
+from collections.abc import Iterator
+
+from django.db import Error
+from django.utils import timezone
+from prometheus_client import REGISTRY, Counter, Histogram, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from billing.queries import stripe_events
+
+log = logging.getLogger(__name__)
 
 EVENTS = Counter("meterdesk_events_total", "Events answered, by result code.", ["result"])
 FLUSH_EVENTS = Histogram("meterdesk_flush_events", "Events per metering transaction.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
+
+
+class StripeInbox(Collector):
+    """The inbox as it is when somebody asks: the same from every process. Nothing while the database is away."""
+
+    def describe(self) -> Iterator[Metric]:
+        """Name no metric when this is registered, which would ask the database."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            waiting = stripe_events.waiting()
+        except Error as error:
+            log.warning("the inbox could not be counted: %s", error)
+            return
+        age = (timezone.now() - waiting.oldest_at).total_seconds() if waiting.oldest_at else 0.0
+        yield GaugeMetricFamily(
+            "meterdesk_stripe_inbox_age_seconds", "How long the oldest event waits that nobody has looked at.", value=age
+        )
+        counts = GaugeMetricFamily("meterdesk_stripe_inbox_events", "Events that have not come to an end.", labels=["state"])
+        for state, count in (("new", waiting.new), ("again", waiting.again), ("dead", waiting.dead)):
+            counts.add_metric([state], count)
+        yield counts
+
+
+REGISTRY.register(StripeInbox())

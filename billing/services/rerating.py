@@ -4,9 +4,13 @@ A run is a row that remembers how far it is. Each chunk is one transaction: it l
 the order of time, costs them by the catalogue of that moment, writes the adjustments and moves the run on. Whoever is
 killed in between leaves a run that the next worker goes on with, and nothing is written twice. Chunks of different runs
 wait for each other, so that each begins where the adjustments before it have ended.
+
+All locks live as long as the transaction of a chunk and no longer: a session may be another one for the next, where a
+pooler hands them out.
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,30 +20,36 @@ from operator import or_
 from typing import Any, Final
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import CharField, Exists, F, Min, OuterRef, Q, QuerySet
 from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan
 
 from billing.models import Basis, CostAdjustment, CostStatus, Rerating, UsageRecord
-from billing.queries import costs
+from billing.queries import costs, recosted
 from billing.services import recosting
+from billing.services.partitions import month_start, next_month
 from billing.services.recosting import Verdict
+from config.base.database import EARLIEST
 from config.base.errors import DomainError
 from config.base.exact import CONTEXT, ZERO, plain
 from pricing import price_book
 from pricing.models import ProviderRate
+from pricing.services import advising
 
 log = logging.getLogger(__name__)
 
 CHUNK: Final = 2_000
 # Shared by nobody: the chunks of all runs take it in turn.
 RERATING_LOCK: Final = 7_300_004
-_WORKER_LOCK: Final = 7_300_006
+# One worker at a time does chunks: who finds another one at it leaves the rest to that one.
+_WORKER_LOCK: Final = 7_300_009
 _FIRST_SPAN, _LEAST_SPAN, _LONGEST_SPAN = timedelta(hours=1), timedelta(seconds=1), timedelta(days=1)
 _MOST_MODELS: Final = 500  # names come from outside; what a run keeps about them must stay a page
 OTHER_MODELS: Final = "other models"
 _EXACT: Final = 2_000
 _SLICES: Final = 25
 _COUNTED: Final = 100_000
+_LARGEST_ID: Final = 2**63 - 1
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 class RerateRefusedError(DomainError):
@@ -81,20 +91,50 @@ class Preview:
         return self.looked_at == self.records and not self.is_capped
 
 
+class _ElsewhereError(Exception):
+    """Another worker is at it."""
+
+
+def check(*, scope: Scope, now: datetime) -> None:
+    """Refuse a scope that makes no sense, for a preview as for a run.
+
+    Raises:
+        RerateRefusedError: the period is empty, reaches ahead or begins before any usage could, a name is longer than apps may
+            report, or rates are not named where asked for, or do not exist.
+    """
+    if scope.until <= scope.since:
+        raise RerateRefusedError("The period ends before it begins.")
+    if scope.since < EARLIEST:
+        raise RerateRefusedError(f"The period begins before {EARLIEST.year}, when nobody could have reported usage.")
+    if scope.until > now:
+        raise RerateRefusedError("The period ends in the future. What is charged from now on is costed by the catalogue as it is.")
+    for column, text in (("provider", scope.provider), ("model", scope.model)):
+        if text is not None and not _fits(column, text):
+            raise RerateRefusedError(f"No app could report such a {column}: write it as the records have it.")
+    if (scope.basis is Basis.RATES) != bool(scope.rate_ids):
+        raise RerateRefusedError("Name the rates whose records are to be costed again, and only then.")
+    named = {rate_id for rate_id in scope.rate_ids if 0 < rate_id <= _LARGEST_ID}
+    if unknown := set(scope.rate_ids) - set(ProviderRate.objects.filter(pk__in=named).values_list("pk", flat=True)):
+        raise RerateRefusedError(f"There is no rate {min(unknown)}.")
+
+
+def _fits(column: str, text: str) -> bool:
+    field = Rerating._meta.get_field(column)
+    assert isinstance(field, CharField)
+    return len(text) <= (field.max_length or 0) and not _UNSTORABLE.search(text)
+
+
 def request(*, scope: Scope, reason: str, actor: str, now: datetime) -> Rerating:
     """Write down what is to be costed again; a worker, or `run`, does it.
 
     Raises:
-        RerateRefusedError: the period is empty or reaches ahead, there is no reason, or rates are not named where asked for.
+        RerateRefusedError: the scope makes no sense (`check`), or there is no reason that can be kept.
     """
-    if scope.until <= scope.since:
-        raise RerateRefusedError("The period ends before it begins.")
-    if scope.until > now:
-        raise RerateRefusedError("The period ends in the future. What is charged from now on is costed by the catalogue as it is.")
+    check(scope=scope, now=now)
     if not reason.strip():
         raise RerateRefusedError("Say why.")
-    if (scope.basis is Basis.RATES) != bool(scope.rate_ids):
-        raise RerateRefusedError("Name the rates whose records are to be costed again, and only then.")
+    if not _fits("reason", reason.strip()):
+        raise RerateRefusedError("Say why in at most 500 characters.")
     return Rerating.objects.create(
         basis=scope.basis,
         since=scope.since,
@@ -105,8 +145,24 @@ def request(*, scope: Scope, reason: str, actor: str, now: datetime) -> Rerating
         reason=reason.strip(),
         actor=actor,
         requested_at=now,
-        position_at=scope.since,
+        position_at=_begin(scope),
     )
+
+
+def since_of(rate_ids: Iterable[int]) -> datetime | None:
+    """Return since when the first of some rates holds, and with it the records that it costed."""
+    first: datetime | None = ProviderRate.objects.filter(pk__in=rate_ids).aggregate(first=Min("effective_from"))["first"]
+    return first
+
+
+def _begin(scope: Scope) -> datetime:
+    """Return a moment before which no record is concerned: none was costed by a rate before it held, and months may be empty."""
+    start = max(scope.since, since_of(_with_corrected(scope.rate_ids)) or scope.since)
+    while (month := next_month(month_start(start))) < scope.until:
+        if UsageRecord.objects.filter(occurred_at__gte=start, occurred_at__lt=month).exists():
+            break
+        start = month
+    return min(start, scope.until)
 
 
 def run(*, rerating_id: int, clock: Callable[[], datetime], told: Callable[[Rerating], None] | None = None) -> Rerating:
@@ -121,26 +177,38 @@ def run(*, rerating_id: int, clock: Callable[[], datetime], told: Callable[[Rera
 
 
 def run_waiting(*, clock: Callable[[], datetime]) -> int:
-    """Finish every run that was requested, the oldest first; return how many. At once where somebody else is at it: one does."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_WORKER_LOCK])
-        if not cursor.fetchone()[0]:
-            return 0
+    """Finish every run that was requested, the oldest first; return how many. Ends where another worker is at it: one does."""
+    finished = 0
+    for rerating_id in list(Rerating.objects.filter(finished_at=None).order_by("pk").values_list("pk", flat=True)):
         try:
-            waiting = list(Rerating.objects.filter(finished_at=None).order_by("pk").values_list("pk", flat=True))
-            return sum(_ran(rerating_id, clock) for rerating_id in waiting)
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [_WORKER_LOCK])
+            finished += _finished(rerating_id, clock)
+        except _ElsewhereError:
+            break
+        except Exception:  # it is tried again next time, and holds up no other
+            log.exception("re-rating %s has stopped", rerating_id)
+    return finished
 
 
-def _ran(rerating_id: int, clock: Callable[[], datetime]) -> bool:
-    """Say whether a run has finished; one that fails is tried again next time, and holds up no other."""
-    try:
-        run(rerating_id=rerating_id, clock=clock)
-    except Exception:
-        log.exception("re-rating %s has stopped", rerating_id)
-        return False
-    return True
+def _finished(rerating_id: int, clock: Callable[[], datetime]) -> bool:
+    """Go on with a run as the one worker; say whether it was this one that finished it."""
+    span = _FIRST_SPAN
+    while Rerating.objects.filter(pk=rerating_id, finished_at=None).exists():
+        now = clock()
+        with transaction.atomic():
+            _be_the_worker()
+            is_open = Rerating.objects.filter(pk=rerating_id, finished_at=None).exists()
+            row, span = _step(rerating_id, now, span)
+        if row.finished_at is not None:
+            return is_open
+    return False
+
+
+def _be_the_worker() -> None:
+    """Be the one worker until the transaction ends. Raises _ElsewhereError."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_WORKER_LOCK])
+        if not cursor.fetchone()[0]:
+            raise _ElsewhereError
 
 
 def _with_corrected(rate_ids: Iterable[int]) -> list[int]:
@@ -171,7 +239,7 @@ def _step(rerating_id: int, now: datetime, span: timedelta) -> tuple[Rerating, t
     heads = recosting.newest_adjustments([record.id for record in chunk])
     todo = [record for record in chunk if record.id not in heads] if row.basis == Basis.UNPRICED else chunk
     verdicts = list(recosting.judge(todo, heads, price_book.current()))
-    CostAdjustment.objects.bulk_create([_adjustment(row, verdict, now) for verdict in verdicts if verdict.is_adjusted])
+    adjusted = CostAdjustment.objects.bulk_create([_adjustment(row, verdict, now) for verdict in verdicts if verdict.is_adjusted])
     _count(row, verdicts)
     if len(chunk) == CHUNK:
         row.position_at, row.position_id = chunk[-1].occurred_at, chunk[-1].id
@@ -182,6 +250,9 @@ def _step(rerating_id: int, now: datetime, span: timedelta) -> tuple[Rerating, t
     if row.position_at >= row.until:
         row.finished_at = now
     row.save()
+    if charged := recosted.charged(adjusted):
+        # Last, since it keeps others from deciding about these prices until this chunk is committed.
+        advising.note_recosted(charged=charged, now=now)
     return row, span
 
 
@@ -256,16 +327,20 @@ def _no_figures(provider: str, model: str, currency: str) -> dict[str, Any]:
     return {**named, "records": 0, "adjusted": 0, "newly_priced": 0, "unpriced": 0, "before": "0", "after": "0", "why": {}, "why_kept": {}}
 
 
-def preview(*, scope: Scope) -> Preview:
-    """Say what a run over `scope` would find, without writing: exactly where it is small, else from a sample over its period."""
+def preview(*, scope: Scope, counts_all: bool = False) -> Preview:
+    """Say what a run over `scope` would find, without writing: exactly where it is small, else from a sample over its period.
+
+    Where there are many records only some are counted, unless `counts_all`, which takes its time.
+    """
     wanted = costs.unpriced(records(scope)) if scope.basis is Basis.UNPRICED else records(scope)
-    number = wanted.order_by()[: _COUNTED + 1].count()
+    most = None if counts_all else _COUNTED
+    number = wanted.order_by().count() if most is None else wanted.order_by()[: most + 1].count()
     rows = wanted.order_by() if number <= _EXACT else None
     sample = (
         list(recosting.read(rows)) if rows is not None else [record for part in _slices(wanted, scope) for record in recosting.read(part)]
     )
     verdicts = list(recosting.judge(sample, recosting.newest_adjustments([record.id for record in sample]), price_book.current()))
-    records_, looked_at = min(number, _COUNTED), len(sample)
+    records_, looked_at = number if most is None else min(number, most), len(sample)
     differences: dict[str, Decimal] = {}
     for verdict in verdicts:
         if verdict.is_adjusted:
@@ -273,7 +348,7 @@ def preview(*, scope: Scope) -> Preview:
     share = Decimal(records_) / looked_at if looked_at else ZERO
     return Preview(
         records=records_,
-        is_capped=number > _COUNTED,
+        is_capped=most is not None and number > most,
         looked_at=looked_at,
         newly_priced=round(sum(v.is_newly_priced for v in verdicts) * share),
         adjusted=round(sum(v.is_adjusted for v in verdicts) * share),
@@ -283,8 +358,9 @@ def preview(*, scope: Scope) -> Preview:
 
 
 def _slices(wanted: "QuerySet[UsageRecord]", scope: Scope) -> "Iterator[QuerySet[UsageRecord]]":
-    """Yield the first records of equal parts of the period."""
-    length = (scope.until - scope.since) / _SLICES
+    """Yield the first records of equal parts of the period, as far as it has any."""
+    begin = _begin(scope)
+    length = (scope.until - begin) / _SLICES
     for number in range(_SLICES):
-        start = scope.since + length * number
+        start = begin + length * number
         yield wanted.filter(occurred_at__gte=start, occurred_at__lt=start + length).order_by()[: _EXACT // _SLICES]

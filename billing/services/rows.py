@@ -34,9 +34,9 @@ RECORD_COLUMNS = (
     "id, occurred_at, recorded_at, request_id, trace_id, gateway_log_id, batch_job_id, project_id, api_key_id, environment,"
     " team_id, cost_center, customer_id, user, service_account, workflow, run_id, job_id, agent_type, event_type_id, quantity,"
     " provider, model, endpoint, modality, service_tier, route_group, final_route, input_tokens, output_tokens,"
-    " cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, images, video_seconds,"
-    " requests, fallbacks, retries, is_batch, is_stream, is_accepted, status, status_code, error_class, timeout_reason,"
-    " latency_ms, ttft_ms, duration_ms, credits, price_version_id, price_lines, cost_status, cost_amount, cost_currency,"
+    " cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens,"
+    " images, video_seconds, requests, fallbacks, retries, is_batch, is_stream, is_accepted, status, status_code, error_class,"
+    " timeout_reason, latency_ms, ttft_ms, duration_ms, credits, price_version_id, price_lines, cost_status, cost_amount, cost_currency,"
     " cost_lines, balance_after, available_after, hold_id, metadata"
 )
 _NO_USAGE = Usage(requests=0)

@@ -25,7 +25,8 @@ from pricing.units import UnitKind
 _USED: Final = {
     UnitKind.INPUT: "u.input_tokens > u.cache_read_tokens + u.cache_write_tokens + u.audio_input_tokens",
     UnitKind.CACHE_READ: "u.cache_read_tokens > 0",
-    UnitKind.CACHE_WRITE: "u.cache_write_tokens > 0",
+    UnitKind.CACHE_WRITE: "u.cache_write_tokens > u.cache_write_1h_tokens",
+    UnitKind.CACHE_WRITE_1H: "u.cache_write_1h_tokens > 0",
     UnitKind.OUTPUT: "u.output_tokens > u.reasoning_tokens + u.audio_output_tokens",
     UnitKind.REASONING: "u.reasoning_tokens > 0",
     UnitKind.AUDIO_INPUT: "u.audio_input_tokens > 0",

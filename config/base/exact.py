@@ -64,6 +64,12 @@ def has_more_places(value: Decimal, places: int) -> bool:
     return value != value.quantize(Decimal(1).scaleb(-places), context=CONTEXT)
 
 
+def grouped(value: Decimal) -> str:
+    """Write a decimal as people read it in a sentence: `12,345.5`."""
+    text = f"{value:,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def plain(value: Decimal) -> str:
     """Write a decimal as people and JSON read it: no exponent, no trailing zeros (`4`, `0.5`, `0.000001`)."""
     text = str(value)

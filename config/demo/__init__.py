@@ -21,6 +21,7 @@ What there is to find, each part in the module that makes it:
 | 150 customers on three plans; who tops up, who runs dry, who owes, who is frozen | `buyers` |
 | working days and nights, growth, drift to a dearer model and longer prompts, one day of retries | `shape`, `traffic` |
 | pipeline runs with agent jobs of every type | `agent_work` |
+| credit packs, and orders paid through a simulated Stripe: late, declined, expired, refunded, disputed, paid out | `top_ups` |
 | payments at several unit values, grants that expire, refunds, adjustments, holds, a late event | `money` |
 """
 

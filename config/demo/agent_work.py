@@ -105,6 +105,8 @@ def _step(day: Day, run_id: str, job: Job, buyer: Buyer, step: int, random: Rand
     went = Outcome("ok", 200, "", latency, latency // 6, accepted=True, duration_ms=latency)
     owner = Owner(workflow="pipeline", run_id=run_id, job_id=job.job_id, agent_type=job.agent_type)
     spent = usage(model, day, random, growth=0.35)
+    # Between two steps of an agent more than five minutes may pass, so its prompts are kept for an hour.
+    spent = spent._replace(cache_write_1h_tokens=spent.cache_write_tokens)
     route = Route("messages", "text", "standard", "agents", f"{model.provider}/{model.model}", stream=True)
     key = f"agent/{job.job_id}/{step}"
     return event(buyer.caller, "agent.run", at, key, customer=buyer.external_id, usage=spent, route=route, outcome=went, owner=owner)

@@ -36,7 +36,7 @@ PACKS = {
     "pro": (Pack(Decimal(1_000), Decimal("10.00")), Pack(Decimal(2_500), Decimal("23.75"))),
     "business": (Pack(Decimal(10_000), Decimal("85.00")), Pack(Decimal(25_000), Decimal("195.00"))),
 }
-_SMALL = Pack(Decimal(500), Decimal("5.00"))
+SMALL = Pack(Decimal(500), Decimal("5.00"))
 # project, how its customers are numbered, how many on free, pro and business
 _WHERE = (
     ("support-chat", "user_", 30, 20, 6),
@@ -92,7 +92,7 @@ def sign_up(callers: dict[tuple[str, str], Caller], random: Random, *, first: da
             who = (callers[project, PRODUCTION], f"{prefix}{101 + number}", plan, habit, weight, pack)
             buyers.append(_make(*who, name=f"{name} (demo)", now=joined))
     for project in ("support-chat", "search"):
-        who = (callers[project, STAGING], "tester", "pro", Habit.TESTER, 1.0, _SMALL)
+        who = (callers[project, STAGING], "tester", "pro", Habit.TESTER, 1.0, SMALL)
         buyers.append(_make(*who, name="Test account (demo)", now=first))
     return buyers
 
@@ -121,7 +121,7 @@ def _pack(plan: str, habit: Habit, random: Random) -> Pack:
         case Habit.FROZEN:
             return PACKS["business"][0]
         case _:
-            return _SMALL
+            return SMALL
 
 
 def _company(random: Random) -> str:

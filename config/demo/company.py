@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from billing.events import Charged, Event, Outcome, Owner, Refused
@@ -19,6 +20,8 @@ from config.demo import agent_work, buyers, decisions, people, price_list, shape
 from config.demo.agent_work import Run
 from config.demo.money import Till
 from config.demo.shape import Day
+from config.demo.stripe import running
+from config.demo.top_ups import Shop
 from pricing.feeds import files
 from pricing.models import EventType, Workspace
 from pricing.models.workspace import THE_WORKSPACE
@@ -60,7 +63,7 @@ def found(*, password: str, now: datetime, seed: int, say: Say) -> Founded:
     if any(model.objects.exists() for model in (EventType, UsageRecord, LedgerEntry, Seal)):
         raise NotEmptyError("This database has prices or usage of its own, and the demo company would mix with them. Use an empty one.")
     days = shape.days(now)
-    with _unsealed():
+    with _unsealed(), running.for_history(settings.VAR_DIR) as bank:
         with _step():
             staff = people.hire(password=password, now=now)
             callers = people.open_projects(staff.users, now=days[0].starts)
@@ -71,7 +74,7 @@ def found(*, password: str, now: datetime, seed: int, say: Say) -> Founded:
             partitions.ensure(first=days[0].starts, last=now + timedelta(days=70))
             say("people, projects, provider rates and prices are there")
             customers = buyers.sign_up(callers, Random(seed), first=days[0].starts)  # noqa: S311 - a company is invented here, not a key
-            till = Till(customers, staff.users, seed)
+            till = Till(customers, staff.users, seed, Shop(bank, staff.users) if bank else None)
             till.open(now=days[0].starts)
             say(f"{len(customers)} customers have wallets")
         founded = Founded(staff.new)

@@ -5,16 +5,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 from django.contrib.auth.models import User
 
 from billing.errors import InsufficientCredits
 from billing.events import Capture, Charged, Event, Overage, Result
-from billing.models import Customer, Operation, PaymentSource, Wallet, WalletStatus
-from billing.services import customers, holds, ledger, refunds
+from billing.models import Customer, MovementKind, MovementRequest, Operation, PaymentSource, Wallet, WalletStatus
+from billing.services import customers, holds, ledger, movement_requests, refunds
 from billing.services.idempotency import Call
+from billing.services.ledger import Posted
 from config.demo.buyers import Buyer, Habit, Pack
 from config.demo.shape import Day
+from config.demo.top_ups import FROZEN_DAYS_AGO, Shop
 from config.demo.traffic import event
 from pricing.units import Usage
 
@@ -23,8 +26,13 @@ CAMPAIGN = Decimal(250)
 CREDIT_LINE = Decimal(4_000)
 _CAMPAIGN_DAYS_AGO = (74, 10)  # the first has expired by now, the second has not
 _CAMPAIGN_LASTS = timedelta(days=30)
-_FROZEN_DAYS_AGO = 12
 _OWES_SINCE_DAYS = 24
+# How many days ago finance asked for a grant above its limit, why, and what was answered; the last one waits.
+_ASKED = {
+    40: (Decimal(15_000), "Pilot of the new agents, as the contract says", "Agreed: the contract has them"),
+    18: (Decimal(50_000), "Compensation for the provider's outage", "Ten times what they lost: ask for what the outage cost them"),
+    0: (Decimal(12_500), "Renewal bonus for the second year", ""),
+}
 
 
 @dataclass(slots=True)
@@ -34,17 +42,22 @@ class Till:
     buyers: Sequence[Buyer]
     users: Mapping[str, User]
     seed: int
+    shop: Shop | None = None
     failed: list[tuple[Buyer, int]] = field(default_factory=list)
     paid: dict[int, int] = field(default_factory=dict)
 
     def open(self, *, now: datetime) -> None:
         """First payments, first grants, credit lines, and the balance at which each wallet counts as low."""
+        if self.shop:
+            self.shop.stock(now=now)
         for buyer in self.buyers:
             match buyer.habit:
                 case Habit.FREE:
                     self._grant_month(buyer, now)
                 case Habit.TESTER:
-                    self._grant(buyer, Decimal(20_000), "Credits for tests", now)
+                    asked = self._move(buyer, Decimal(20_000), "Credits for tests", now)
+                    if isinstance(asked, MovementRequest):
+                        movement_requests.approve(request_id=asked.pk, reason="Agreed", decided_by=self.users["admin"], now=now)
                 case _:
                     self._deposit(buyer, buyer.pack, now)
             if buyer.habit is Habit.OWES:
@@ -52,6 +65,8 @@ class Till:
             if buyer.habit in {Habit.BUYS, Habit.ONCE, Habit.OWES}:
                 threshold = Decimal(100) if buyer.plan == "pro" else Decimal(1000)
                 customers.set_low_balance_threshold(wallet_id=buyer.wallet_id, threshold=threshold, reason="As the plan has it")
+        if self.shop:
+            self.shop.hear(now=now)
 
     def begin(self, day: Day) -> None:
         """What happens at the start of a day."""
@@ -62,9 +77,11 @@ class Till:
                 self._grant_month(buyer, now)
             if day.ago in _CAMPAIGN_DAYS_AGO and buyer.plan == "pro" and random.random() < 0.6:
                 self._grant(buyer, CAMPAIGN, f"Autumn campaign {day.on:%Y-%m}", now, expires_at=now + _CAMPAIGN_LASTS)
-            if buyer.habit is Habit.FROZEN and day.ago == _FROZEN_DAYS_AGO:
+            if buyer.habit is Habit.FROZEN and day.ago == FROZEN_DAYS_AGO and not self.shop:
                 customers.set_status(wallet_id=buyer.wallet_id, status=WalletStatus.FROZEN, reason="The bank reported the card as stolen")
         self._top_up(day, now)
+        if self.shop:
+            self.shop.begin(day, self.buyers, now=now)
         self._refund_failures(now + timedelta(minutes=10))
         self._correct(day, now + timedelta(minutes=20))
         self._work_with_holds(day, now + timedelta(minutes=30))
@@ -87,6 +104,9 @@ class Till:
                 self._deposit(buyer, buyer.pack, now)
 
     def _deposit(self, buyer: Buyer, pack: Pack, now: datetime) -> None:
+        if self.shop and self.shop.serves(buyer):
+            self.shop.sell("sale", buyer, pack, now=now)
+            return
         number = self.paid[buyer.wallet_id] = self.paid.get(buyer.wallet_id, 0) + 1
         ledger.deposit(
             wallet_id=buyer.wallet_id,
@@ -105,7 +125,7 @@ class Till:
         self._grant(buyer, FREE_GRANT, f"Free plan {now:%Y-%m}", now, expires_at=ends)
 
     def _grant(self, buyer: Buyer, credits: Decimal, reason: str, now: datetime, *, expires_at: datetime | None = None) -> None:
-        ledger.grant(wallet_id=buyer.wallet_id, credits=credits, reason=reason, actor="user:product", now=now, expires_at=expires_at)
+        ledger.grant(wallet_id=buyer.wallet_id, credits=credits, reason=reason, actor="system:campaigns", now=now, expires_at=expires_at)
 
     def _refund_failures(self, now: datetime) -> None:
         for buyer, record_id in self.failed:
@@ -113,22 +133,33 @@ class Till:
         self.failed.clear()
 
     def _correct(self, day: Day, now: datetime) -> None:
-        """Corrections by hand, each by one person and approved by another."""
+        """Corrections by hand, and what was asked for: above the workspace's limit a second person decides."""
         buying = [buyer for buyer in self.buyers if buyer.habit is Habit.BUYS]
-        hand = {"actor": "user:finance", "approved_by": self.users["admin"], "now": now}
+        giving, taking = [buyer for buyer in buying if buyer.plan == "business"][:2]
         try:
             if day.ago % 17 == 5:
-                who = buying[day.ago % len(buying)]
-                ledger.adjust(wallet_id=who.wallet_id, credits=Decimal(120), reason="Goodwill after a long outage", **hand)  # type: ignore[arg-type]
+                self._move(buying[day.ago % len(buying)], Decimal(120), "Goodwill after a long outage", now, MovementKind.ADJUSTMENT)
             if day.ago % 29 == 8:
-                who = buying[(day.ago * 7) % len(buying)]
-                ledger.adjust(wallet_id=who.wallet_id, credits=Decimal(-80), reason="Credited twice by mistake", **hand)  # type: ignore[arg-type]
+                self._move(buying[(day.ago * 7) % len(buying)], Decimal(-80), "Credited twice by mistake", now, MovementKind.ADJUSTMENT)
             if day.ago == 33:
-                giving, taking = [buyer for buyer in buying if buyer.plan == "business"][:2]
-                words = {"reason": "Two accounts of one customer", "actor": "user:finance", "now": now}
-                ledger.transfer(from_wallet_id=giving.wallet_id, to_wallet_id=taking.wallet_id, credits=Decimal(500), **words)  # type: ignore[arg-type]
+                words = "Two accounts of one customer"
+                self._move(giving, Decimal(500), words, now, MovementKind.TRANSFER, to_wallet_id=taking.wallet_id)
         except InsufficientCredits:
             return  # the wallet had less: finance left it at that
+        if day.ago in _ASKED:
+            credits, reason, answer = _ASKED[day.ago]
+            asked = self._move(taking, credits, reason, now)
+            if answer and isinstance(asked, MovementRequest):
+                decide = movement_requests.approve if answer.startswith("Agreed") else movement_requests.reject
+                decide(request_id=asked.pk, reason=answer, decided_by=self.users["admin"], now=now + timedelta(minutes=50))
+
+    def _move(
+        self, buyer: Buyer, credits: Decimal, reason: str, now: datetime, kind: MovementKind = MovementKind.GRANT, **terms: Any
+    ) -> Posted | MovementRequest:
+        """Let finance move credits by hand."""
+        return movement_requests.move(
+            kind=kind, wallet_id=buyer.wallet_id, credits=credits, reason=reason, requested_by=self.users["finance"], now=now, **terms
+        )
 
     def _work_with_holds(self, day: Day, now: datetime) -> None:
         """Long runs set credits aside first; some of them never come back."""

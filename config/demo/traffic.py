@@ -89,7 +89,7 @@ def usage(route: Model, day: Day, random: Random, *, times: float = 1, growth: f
     written = int((tokens - cached) * 0.25) if route.provider == "anthropic" and cached and random.random() < 0.3 else 0
     output = some(random, route.output_tokens * longer, 0.6)
     reasoning = int(output * random.uniform(0.2, 0.6)) if route.model.startswith("gpt-5") else 0
-    return Usage(route.provider, route.model, tokens, output, cached, written, reasoning)
+    return Usage(route.provider, route.model, tokens, output, cached, written, reasoning_tokens=reasoning)
 
 
 def outcome(route: Model, random: Random) -> Outcome:

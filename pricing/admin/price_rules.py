@@ -10,39 +10,43 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action
 
 from config.base.admin import TrackedAdmin, moment, places
-from pricing.admin import panels
+from pricing.admin import advice, panels, undoing
 from pricing.admin.publish_form import PublishForm
+from pricing.admin.undoing import PROPOSE, UndoButton
 from pricing.models import PriceRule, PriceVersion, Proposal
 from pricing.queries import timeline
+from pricing.queries.proposal_page import LARGE
 from pricing.queries.timeline import Phase
 from pricing.rating import explain
-from pricing.services import proposals
+from pricing.services import proposal_steps, proposals
 from pricing.services.refusals import InvalidPriceError, LaterVersionError, PriceRefusedError, RuleEndedLaterError, StartsTooSoonError
 
 PUBLISH: Final = "pricing.publish_price"
-PROPOSE: Final = "pricing.propose_price"
 _DATE_REFUSALS: Final = (LaterVersionError, RuleEndedLaterError, StartsTooSoonError)
 
 
 @admin.register(PriceRule)
-class PriceRuleAdmin(TrackedAdmin):
+class PriceRuleAdmin(UndoButton, TrackedAdmin):
     show_full_result_count = True
-    list_display = ("rule", "whom", "current_price", "next_price")
+    when_empty = "A price rule says whom a price of an event type is for: everyone, a plan or one customer."
+    list_display = ("rule", "whom", "current_price", "next_price", "advisor")
     list_filter = (("event_type", RelatedDropdownFilter), ("segment", ChoicesDropdownFilter))
     search_fields = ("event_type__name__startswith", "segment_key__startswith")
     search_help_text = "Beginning of the event type, the plan or the customer's key"
-    list_select_related = ("event_type",)
+    list_select_related = ("event_type", "advice__proposal")
     fieldsets = (("Whom the price is for", {"fields": ("event_type", "segment", "segment_key")}),)
-    actions_detail = ("publish",)
+    actions_detail = ("publish", "undo")
     change_form_outer_before_template = "admin/pricing/timeline.html"
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         rules: QuerySet[Any] = super().get_queryset(request)
-        return rules.select_related("event_type").prefetch_related("versions")
+        advised = rules.select_related("event_type", "advice__proposal").defer(*(f"advice__proposal__{name}" for name in LARGE))
+        return advised.prefetch_related("versions")
 
     @admin.display(description="rule", ordering="event_type__name")
     def rule(self, rule: PriceRule) -> str:
@@ -50,7 +54,7 @@ class PriceRuleAdmin(TrackedAdmin):
 
     @admin.display(description="for")
     def whom(self, rule: PriceRule) -> str:
-        return f"{rule.get_segment_display()} {rule.segment_key}".strip()
+        return f"{rule.get_segment_display()}: {rule.segment_key}" if rule.segment_key else rule.get_segment_display()
 
     @admin.display(description="active")
     def current_price(self, rule: PriceRule) -> str:
@@ -61,6 +65,10 @@ class PriceRuleAdmin(TrackedAdmin):
     def next_price(self, rule: PriceRule) -> str:
         scheduled = _of_phase(rule, Phase.SCHEDULED)
         return f"v{scheduled[-1].number} from {moment(scheduled[-1].effective_from)}" if scheduled else ""
+
+    @admin.display(description="Pricing Advisor")
+    def advisor(self, rule: PriceRule) -> SafeString | str:
+        return advice.in_list(rule)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Whom a price was for is a fact of the past; another segment is another rule."""
@@ -73,9 +81,28 @@ class PriceRuleAdmin(TrackedAdmin):
         stops = timeline.of_rule(rule, now=timezone.now()) if rule and self.has_view_permission(request, rule) else ()
         step = _step(request, rule) if rule else ""
         sections = panels.of_rule(rule) if stops and rule else []
-        context = {"stops": stops, "step": step, "rule": rule, "panels": sections, **_may_open(request), **(extra_context or {})}
+        may_open = _may_open(request)
+        context = {
+            "stops": stops,
+            "step": step,
+            "rule": rule,
+            "advice": advice.of_rule(rule, may_open=may_open["may_open_proposals"]) if stops and rule else None,
+            "panels": sections,
+            "no_undo": undoing.why_not(request, rule),
+            **may_open,
+            **(extra_context or {}),
+        }
         response: HttpResponse = super().change_view(request, object_id, form_url, context)
         return response
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+        """Offer an undo where it would not be refused, and the next price by the name of what would be done with it."""
+        found: list[Any] = super().get_actions_detail(request, object_id)
+        rule = self.get_object(request, str(object_id))
+        for button in found:
+            if button.path == "publish" and rule is not None:
+                button.description = _step(request, rule)
+        return [button for button in found if button.path != "undo" or undoing.is_offered(request, rule)]
 
     def response_add(self, request: HttpRequest, obj: PriceRule, post_url_continue: str | None = None) -> HttpResponse:
         """A rule without a version charges nothing, so its first version comes next."""
@@ -88,7 +115,7 @@ class PriceRuleAdmin(TrackedAdmin):
         rule = self.get_object(request, str(object_id))
         return rule is None or bool(_step(request, rule))  # what is not there is not found, whoever asks
 
-    @action(description="New price", url_path="publish", permissions=["next_price"], icon="sell")
+    @action(description="Propose a price", url_path="publish", permissions=["next_price"], icon="sell")
     def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the form of the next price; on POST say what it charges, propose it or keep it as a draft, or publish it."""
         now = timezone.now()
@@ -114,7 +141,7 @@ class PriceRuleAdmin(TrackedAdmin):
             "form": form.prefilled(request.GET),
             "preview": preview,
             "is_proposal": is_proposal,
-            "standing": proposals.in_the_way(rule),
+            "standing": proposal_steps.in_the_way(rule),
             "stops": timeline.of_rule(rule, now=now)[:3],
         }
         return render(request, "admin/pricing/publish.html", context)

@@ -9,8 +9,8 @@ from django.utils.html import format_html
 
 from config.base.admin import Dialog, Moment, ReasonDialog
 from pricing.admin import proposal_view
-from pricing.models import Proposal
-from pricing.services import proposals
+from pricing.models import PriceVersion, Proposal
+from pricing.services import proposal_steps
 from pricing.services.prices import LEAD_TIME
 
 # As for a price that is published: one day is enough for people to be told.
@@ -27,7 +27,7 @@ class ApplyDialog(ReasonDialog):
         super().__init__(*args, subject=subject, **kwargs)
         field = self.fields["effective_from"]
         field.initial = start(subject, now=timezone.now())
-        self.fields["seen"].initial = proposals.fingerprint(subject)
+        self.fields["seen"].initial = proposal_steps.fingerprint(subject)
         zone = timezone.get_current_timezone_name()
         field.help_text = format_html("From then on: {}. In {} time, at least a minute ahead.", proposal_view.summary(subject), zone)
 
@@ -40,6 +40,10 @@ class WithdrawDialog(ReasonDialog):
     """Why its author takes a proposal back."""
 
 
+class AdviseAgainDialog(Dialog):
+    """The Advisor looks again at what is stale."""
+
+
 class SubmitDialog(Dialog):
     """A draft goes to those who decide."""
 
@@ -49,5 +53,10 @@ def start(proposal: Proposal, *, now: datetime) -> datetime:
     wished, base = proposal.effective_from, proposal.base_version
     if wished is not None and wished > now + LEAD_TIME:
         return wished
+    return after_notice(base, now=now)
+
+
+def after_notice(base: PriceVersion | None, *, now: datetime) -> datetime:
+    """Return when a price that follows `base` would sensibly start: at a full hour, a day after people could be told."""
     told = max(now, base.effective_from if base else now) + _USUAL_NOTICE
     return told.replace(minute=0, second=0, microsecond=0)

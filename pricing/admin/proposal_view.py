@@ -2,25 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
-from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from config.base.admin import badge, credits_, link, moment, names, share, short_money, table
+from config.base.admin import badge, credits_, link, moment, share, short_money
 from config.base.exact import CONTEXT
-from pricing.admin import proposal_drift, proposal_replay
-from pricing.advisor.evidence import Evidence, Window
+from pricing.admin import proposal_backtest, proposal_drift, proposal_evidence
 from pricing.comparison import Figure
 from pricing.models import Proposal, ProposalSource, ProposalState
 from pricing.queries import proposal_page
+from pricing.queries.deciders import DECIDE
 from pricing.queries.proposal_page import Deciders, ProposalPage
-from pricing.rating import UNIT_WORDS
 
 STATE_COLOURS: Final = {
     ProposalState.DRAFT: "default",
@@ -35,10 +31,8 @@ VERDICTS: Final = {
     "fix": ("Mend the cause first", "warning"),
     "withhold": ("Not enough evidence", "default"),
 }
-SHOWN_DELTAS: Final = 10
-SHOWN_WALLETS: Final = 5
-_EMPTY_HEADINGS: Final = ("Customer", "Credits left", "Empty on")
 _NO_BACKTEST: Final = "No backtest yet: it is not known what this price would have charged for recorded usage."
+_ITS_BACKTEST_COMES: Final = "It comes by itself, as a rule within two minutes."
 _DECIDED: Final = {
     ProposalState.APPROVED: ("Applied", "good"),
     ProposalState.REJECTED: ("Rejected: the price stayed as it was", "bad"),
@@ -82,16 +76,16 @@ def context(page: ProposalPage, user: User) -> dict[str, Any]:
         # The Advisor's reason is its headline.
         "reason": proposal.reason if proposal.source == ProposalSource.PERSON else "",
         "edits": proposal.edits.select_related("edited_by"),
-        "decision": None if page.is_open else _decision(proposal),
+        "decision": None if page.is_open else _decision(page),
         "waits_for": _waits_for(page, user),
         "stale": _stale(page),
         "cards": _cards(page),
         "sides": _sides(page),
         "worth": _worth(page),
         "why": _why(page),
-        "backtest": _backtest(proposal.backtest) if proposal.backtest else None,
-        "no_backtest": _NO_BACKTEST,
-        "evidence": _evidence(page),
+        "backtest": proposal_backtest.lay_out(proposal.backtest) if proposal.backtest else None,
+        "no_backtest": f"{_NO_BACKTEST} {_when_tested(proposal)}",
+        "evidence": proposal_evidence.lay_out(page),
     }
 
 
@@ -104,7 +98,7 @@ def headline(proposal: Proposal) -> str:
 
 
 def summary(proposal: Proposal) -> str:
-    """Say how the figures change: the one that does, else how many and, where all do alike, by how much."""
+    """Say how the figures change: the one that does, else how many and by how much, from the smallest change to the largest."""
     changed = [figure for figure in proposal_page.figures(proposal) if figure.is_changed]
     if not proposal.base_version_id:
         return "its first price"
@@ -114,9 +108,14 @@ def summary(proposal: Proposal) -> str:
         [figure] = changed
         change = f" ({share(figure.change, is_change=True)})" if figure.change is not None else ""
         return f"{_words(figure.before)} → {_words(figure.after)} {figure.label[0].lower()}{figure.label[1:]}{change}"
-    changes = {share(figure.change, is_change=True) if figure.change is not None else "" for figure in changed}
-    alike = f", each by {changes.pop()}" if len(changes) == 1 and "" not in changes else ""
-    return f"{len(changed)} figures change{alike}"
+    changes = sorted(figure.change for figure in changed if figure.change is not None)
+    if not changes:
+        return f"{len(changed)} figures change"
+    least, most = (share(change, is_change=True) for change in (changes[0], changes[-1]))
+    by = f"by {least} to {most}" if least != most else f"by {least}"
+    if len(changes) == len(changed):
+        return f"{len(changed)} figures, {'each ' if least == most else ''}{by}"
+    return f"{len(changed)} figures change, {'one' if len(changes) == 1 else len(changes)} of them {by}"
 
 
 def proposer(proposal: Proposal) -> str:
@@ -136,17 +135,30 @@ def _verdict(proposal: Proposal) -> SafeString | str:
     if not proposal.recommendation:
         return ""
     words, colour = VERDICTS[proposal.recommendation["verdict"]]
+    if proposal.original:  # whoever edited it may have meant otherwise
+        words = f"The Advisor: {words[0].lower()}{words[1:]}"
     return badge(words, words, {words: colour})
 
 
+def _when_tested(proposal: Proposal) -> str:
+    if proposal.state == ProposalState.DRAFT:
+        return "It comes once the draft is submitted."
+    if proposal.backtest_tried_at:
+        return f"The try of {moment(proposal.backtest_tried_at)} has not ended with one; it is tried again every hour, for a week."
+    return _ITS_BACKTEST_COMES
+
+
 def _stale(page: ProposalPage) -> SafeString | str:
-    """Say what to do about a proposal that another version has overtaken."""
-    if not page.is_stale or page.latest is None:
-        return ""
-    since = link(f"Version {page.latest.number}", "pricing_priceversion_change", page.latest.pk)
-    if page.proposal.source == ProposalSource.ADVISOR:
-        return format_html("{} has come since, so this cannot be applied. Reject it: the Advisor looks at the new price by itself.", since)
-    return format_html("{} has come since, so this cannot be applied. Withdraw or reject it, and propose anew.", since)
+    """Say why a proposal cannot be applied any more, and what to do: another version has overtaken it, or its evidence has changed."""
+    is_advice = page.proposal.source == ProposalSource.ADVISOR
+    if page.is_overtaken and page.latest is not None:
+        since = link(f"Version {page.latest.number}", "pricing_priceversion_change", page.latest.pk)
+        to_do = "Let the Advisor advise again, or reject it." if is_advice else "Withdraw or reject it, and propose anew."
+        return format_html("{} has come since, so this cannot be applied. {}", since, to_do)
+    if page.changes:
+        why = " ".join(page.changes)
+        return f"What this was advised on has changed, so it cannot be applied. {why} Let the Advisor advise again, or reject it."
+    return ""
 
 
 def _waits_for(page: ProposalPage, user: User) -> str:
@@ -155,7 +167,7 @@ def _waits_for(page: ProposalPage, user: User) -> str:
     if proposal.state == ProposalState.DRAFT:
         return f"Nobody has been asked yet: {proposal.created_by} submits it for a decision."
     is_involved = user.pk in page.involved
-    if proposal.state != ProposalState.PROPOSED or (user.has_perm(proposal_page.DECIDE) and not is_involved):
+    if proposal.state != ProposalState.PROPOSED or (user.has_perm(DECIDE) and not is_involved):
         return ""
     who = _people(page.deciders)
     if not is_involved:
@@ -164,7 +176,8 @@ def _waits_for(page: ProposalPage, user: User) -> str:
     return f"{did}: {who}." if who else f"{did}, and nobody else can: {_ASK}"
 
 
-def _decision(proposal: Proposal) -> dict[str, Any]:
+def _decision(page: ProposalPage) -> dict[str, Any]:
+    proposal = page.proposal
     words, tone = _DECIDED[ProposalState(proposal.state)]
     who = proposal.decided_by or (proposal.created_by if proposal.state == ProposalState.WITHDRAWN else None)
     made = proposal.version
@@ -178,6 +191,7 @@ def _decision(proposal: Proposal) -> dict[str, Any]:
         )
         if made
         else "",
+        "successor": link(page.successor, "pricing_proposal_change", page.successor.pk) if page.successor else "",
     }
 
 
@@ -193,7 +207,8 @@ def _cards(page: ProposalPage) -> list[Card]:
         was = f"was {share(_decimal(margin['baseline']))}, " if margin["baseline"] else ""
         tone = "warning" if _below(margin["current"], margin["target"]) else ""
         cards.append(Card("Margin now", share(_decimal(margin["current"])), f"{was}target {share(_decimal(margin['target']))}", tone))
-        if not backtest and margin["suggested"]:
+        # What the Advisor expected is of its own price, not of one that was put in its place.
+        if not backtest and margin["suggested"] and not page.proposal.original:
             cards.append(Card("Margin with this price", share(_decimal(margin["suggested"])), "estimated from averages"))
     if backtest:
         cards.append(
@@ -281,6 +296,7 @@ def _why(page: ProposalPage) -> dict[str, Any] | None:
         "lines": proposal_drift.lines(bars, found["drift"]["currency"]) if bars else (),
         "diagnosis": [_finding(finding, found) for finding in found["diagnosis"]],
         "guardrails": found["guardrails"],
+        "guardrails_title": "Guardrails of the Advisor's price" if page.proposal.original else "Guardrails",
     }
 
 
@@ -296,141 +312,6 @@ def _told_below(page: ProposalPage, found: Mapping[str, Any]) -> set[str]:
     told = {part["sentence"] for part in found["drift"]["parts"]} if found["drift"] else set()
     told |= {guard["sentence"] for guard in found["guardrails"]} | {finding["remedy"] for finding in found["diagnosis"]}
     return told | set(page.evidence.notes if page.evidence else ())
-
-
-def _day(moment: str) -> str:
-    return timezone.localdate(datetime.fromisoformat(moment)).isoformat()
-
-
-def _backtest(found: Mapping[str, Any]) -> dict[str, Any]:
-    currency, customers = found["currency"], found["customers"]
-    deltas = [
-        (
-            _customer(row["customer"]),
-            f"{row['events']:,}",
-            credits_(Decimal(row["credits_before"])),
-            credits_(Decimal(row["credits_after"])),
-            _delta(Decimal(row["delta"])),
-        )
-        for row in customers["top"]
-    ]
-    empty = [
-        (_customer(row["customer"]), credits_(Decimal(row["balance"])), _day(row["would_have_ended_at"]))
-        for row in found["wallets_at_zero"]
-    ]
-    headings = ("Customer", "Events", "Credits before", "Credits after", "Difference")
-    return {
-        "window": f"{moment(datetime.fromisoformat(found['start']))} to {moment(datetime.fromisoformat(found['end']))}",
-        "events": f"{found['events']:,}",
-        "is_sampled": found["sampled"],
-        "totals": table(
-            ("", "Before", "After"),
-            [
-                ("Credits", credits_(Decimal(found["credits_before"])), credits_(Decimal(found["credits_after"]))),
-                ("Value", short_money(Decimal(found["value_before"]), currency), short_money(Decimal(found["value_after"]), currency)),
-                ("Provider cost", *[short_money(Decimal(found["cost"]), currency)] * 2),
-                ("Margin", share(_decimal(found["margin_before"])), share(_decimal(found["margin_after"]))),
-            ],
-            figures=(1, 2),
-        ),
-        "customers_sentence": f"{customers['up']:,} pay more, {customers['down']:,} pay less, {customers['same']:,} pay the same.",
-        "deltas": table(headings, deltas[:SHOWN_DELTAS], figures=(1, 2, 3, 4), empty="No customer would have paid another sum."),
-        "more_deltas": table(headings, deltas[SHOWN_DELTAS:], figures=(1, 2, 3, 4)) if deltas[SHOWN_DELTAS:] else "",
-        "more_count": len(deltas[SHOWN_DELTAS:]),
-        "empty_count": found["wallets_at_zero_count"],
-        "empty": table(_EMPTY_HEADINGS, empty[:SHOWN_WALLETS], figures=(1,)),
-        "more_empty": table(_EMPTY_HEADINGS, empty[SHOWN_WALLETS:], figures=(1,)) if empty[SHOWN_WALLETS:] else "",
-        "more_empty_count": len(empty[SHOWN_WALLETS:]),
-        "empty_shown": len(empty),
-    }
-
-
-def _customer(key: str) -> SafeString:
-    """Find the customer by the id that apps know."""
-    found = link(key, "billing_customer_changelist", query=urlencode({"q": key.rpartition("/")[2]}))
-    return format_html('<span class="md-name">{}</span>', found)
-
-
-def _delta(value: Decimal) -> SafeString:
-    return format_html("{}{}", "+" if value > 0 else "", credits_(value))
-
-
-def _evidence(page: ProposalPage) -> dict[str, Any] | None:
-    found, policy, proposal = page.evidence, page.policy, page.proposal
-    if found is None:
-        return None
-    windows = [("Before", found.baseline)] if found.baseline else []
-    windows.append(("Now", found.current))
-    return {
-        "as_of": moment(found.as_of),
-        "hash": proposal.evidence_hash,
-        "notes": found.notes,
-        "windows": _windows(found, windows),
-        "models": [(words, _models(window, found.currency)) for words, window in windows],
-        "policy": _policy(page) if policy else "",
-        "versions": format_html_join(", ", "{}", ((link(pk, "pricing_priceversion_change", pk),) for pk in found.price_version_ids)) or "-",
-        "rates": format_html_join(", ", "{}", ((link(pk, "pricing_providerrate_change", pk),) for pk in found.rate_ids)) or "-",
-        "replay": proposal_replay.replay(proposal),
-    }
-
-
-def _windows(found: Evidence, windows: list[tuple[str, Window]]) -> SafeString:
-    def cells(read: Any) -> list[Any]:
-        return [read(window) for _, window in windows]
-
-    def in_money(value: Decimal | None) -> SafeString:
-        return short_money(value, found.currency)
-
-    rows = [
-        ("From", *cells(lambda w: moment(w.start))),
-        ("To", *cells(lambda w: moment(w.end))),
-        ("Events", *cells(lambda w: f"{w.events:,}")),
-        ("Without an accepted output", *cells(lambda w: f"{w.failed:,}")),
-        ("Retries and fallbacks", *cells(lambda w: f"{w.retries:,} and {w.fallbacks:,}")),
-        ("Without a known cost", *cells(lambda w: f"{w.unpriced:,} ({share(_ratio(w.unpriced, w.events))})")),
-        ("Credits", *cells(lambda w: credits_(w.credits))),
-        ("Value", *cells(lambda w: in_money(w.value))),
-        ("Provider cost", *cells(lambda w: in_money(w.cost))),
-        ("Cost per event, mean", *cells(lambda w: in_money(_ratio(w.cost, w.events - w.unpriced)))),
-        ("Cost per event, p50", *cells(lambda w: in_money(w.cost_p50))),
-        ("Cost per event, p95", *cells(lambda w: in_money(w.cost_p95))),
-    ]
-    return table(("", *(words for words, _ in windows)), rows, figures=range(1, len(windows) + 1))
-
-
-def _models(window: Window, currency: str) -> SafeString:
-    rows = [
-        (
-            use.model,
-            names(filter(None, [use.provider, use.service_tier, "batch" if use.batch else ""])),
-            f"{use.requests:,}",
-            UNIT_WORDS[unit][1] if unit in UNIT_WORDS else unit,
-            credits_(used.quantity),
-            short_money(used.cost, currency),
-        )
-        for use in window.models
-        for unit, used in use.units.items()
-    ]
-    return table(("Model", "Provider, tier", "Requests", "Unit", "Quantity", "Cost"), rows, figures=(2, 4, 5), empty="No priced usage.")
-
-
-def _policy(page: ProposalPage) -> SafeString:
-    policy = page.policy
-    assert policy is not None
-    rows = [
-        ("Target margin", share(policy.target_margin)),
-        ("Left alone while this near to it", share(policy.tolerance)),
-        ("Moves by at most", share(policy.max_step)),
-        ("Rests after a change", f"{policy.cooldown_days} days"),
-        ("Events at least", f"{policy.minimum_events:,}"),
-        ("Without a known cost at most", share(policy.max_unpriced)),
-        ("Value of a credit that nothing was paid for", short_money(policy.credit_value, page.currency)),
-    ]
-    return table(("Policy", ""), rows, figures=(1,))
-
-
-def _ratio(part: Decimal | int, whole: int) -> Decimal | None:
-    return CONTEXT.divide(Decimal(part), Decimal(whole)) if whole > 0 else None
 
 
 def _decimal(text: str | None) -> Decimal | None:

@@ -19,23 +19,23 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 
 from config.base.admin import ReadOnlyAdmin, badge, dialog, moment
-from pricing.admin import panels, proposal_view
-from pricing.admin.proposal_dialogs import ApplyDialog, RejectDialog, SubmitDialog, WithdrawDialog
+from pricing.admin import asking, panels, proposal_view, undoing
+from pricing.admin.proposal_dialogs import AdviseAgainDialog, ApplyDialog, RejectDialog, SubmitDialog, WithdrawDialog
 from pricing.admin.proposal_form import EditForm
+from pricing.admin.undoing import PROPOSE, UndoButton
 from pricing.models import OPEN, Proposal, ProposalSource, ProposalState
 from pricing.queries import proposal_page
 from pricing.queries import proposals as waiting
-from pricing.queries.proposal_page import DECIDE
+from pricing.queries.deciders import DECIDE
 from pricing.rating import explain
-from pricing.services import proposals
-from pricing.services.refusals import PriceRefusedError
+from pricing.services import advising, proposals
+from pricing.services.refusals import PriceRefusedError, UnseenEditError
 
-PROPOSE: Final = "pricing.propose_price"
 SOURCE_COLOURS: Final = {ProposalSource.ADVISOR: "info", ProposalSource.PERSON: "default"}
 
 
 @admin.register(Proposal)
-class ProposalAdmin(ReadOnlyAdmin):
+class ProposalAdmin(UndoButton, ReadOnlyAdmin):
     show_full_result_count = True
     list_display = ("rule_name", "change", "from_whom", "status", "proposer", "age")
     list_filter = (
@@ -50,7 +50,7 @@ class ProposalAdmin(ReadOnlyAdmin):
     sortable_by = ()
     when_empty = "Run `python manage.py advise`, or propose a price on a rule's page."
     change_form_outer_before_template = "admin/pricing/proposal.html"
-    actions_detail = ("apply", "reject", "submit", "edit", "withdraw")
+    actions_detail = ("apply", "advise_again", "reject", "submit", "edit", "withdraw", "undo")
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Proposal]":
         return waiting.with_staleness().defer(*proposal_page.LARGE)
@@ -72,6 +72,7 @@ class ProposalAdmin(ReadOnlyAdmin):
             context = {
                 **proposal_view.context(page, _person(request)),
                 "panels": panels.of_proposal(proposal),
+                "no_undo": undoing.why_not(request, proposal),
                 "title": str(proposal),
             }
         response: HttpResponse = super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
@@ -81,6 +82,8 @@ class ProposalAdmin(ReadOnlyAdmin):
         """Offer what would not be refused."""
         proposal = self.get_object(request, str(object_id))
         offered = _offered(proposal, _person(request)) if proposal is not None else set()
+        if undoing.is_offered(request, proposal):
+            offered.add("undo")
         return [found for found in super().get_actions_detail(request, object_id) if found.path in offered]
 
     @dialog("Apply", form=ApplyDialog, permission=DECIDE, submit="Apply", icon="check", variant=ActionVariant.PRIMARY)
@@ -96,12 +99,28 @@ class ProposalAdmin(ReadOnlyAdmin):
         )
         return f"{version} is published: {explain(version.as_price())}, from {moment(version.effective_from)}."
 
-    @dialog("Reject", form=RejectDialog, permission=DECIDE, submit="Reject", icon="close", variant=ActionVariant.DANGER)
+    @dialog(
+        "Reject",
+        form=RejectDialog,
+        permission=DECIDE,
+        submit="Reject",
+        description="The price stays as it is, and the proposal is closed for good. Its author is told why; the Pricing Advisor, if it "
+        "was its proposal, rests before it asks about this price again.",
+        icon="close",
+        variant=ActionVariant.DANGER,
+    )
     def reject(self, request: HttpRequest, form: RejectDialog, proposal: Proposal) -> str:
         proposals.reject(proposal=proposal, reason=form.cleaned_data["reason"], actor=_person(request), now=timezone.now())
         return f"{proposal} is rejected: the price stays as it is."
 
-    @dialog("Withdraw", form=WithdrawDialog, permission=PROPOSE, submit="Withdraw", icon="undo")
+    @dialog(
+        "Withdraw",
+        form=WithdrawDialog,
+        permission=PROPOSE,
+        submit="Withdraw",
+        description="You take your proposal back: nobody decides on it any more, and it is closed for good. The price stays as it is.",
+        icon="undo",
+    )
     def withdraw(self, request: HttpRequest, form: WithdrawDialog, proposal: Proposal) -> str:
         proposals.withdraw(proposal=proposal, reason=form.cleaned_data["reason"], actor=_person(request), now=timezone.now())
         return f"{proposal} is withdrawn."
@@ -118,6 +137,18 @@ class ProposalAdmin(ReadOnlyAdmin):
     def submit(self, request: HttpRequest, form: SubmitDialog, proposal: Proposal) -> str:
         proposals.submit(proposal=proposal, actor=_person(request), now=timezone.now())
         return f"{proposal} waits for a decision."
+
+    @dialog(
+        "Advise again",
+        form=AdviseAgainDialog,
+        permission=PROPOSE,
+        submit="Advise again",
+        description="The Pricing Advisor looks at this price as things are now. What it says takes the place of this proposal.",
+        icon="refresh",
+        variant=ActionVariant.PRIMARY,
+    )
+    def advise_again(self, request: HttpRequest, form: AdviseAgainDialog, proposal: Proposal) -> str:
+        return asking.again(advising.outdated(proposal=proposal).rule)
 
     @action(description="Edit", url_path="edit", permissions=[PROPOSE], icon="edit")
     def edit(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -181,6 +212,8 @@ def _offered(proposal: Proposal, person: User) -> set[str]:
         return offered | ({"submit", "edit"} if is_author and not is_stale else set())
     if not is_stale:
         offered.add("edit")
+    elif proposal.source == ProposalSource.ADVISOR:
+        offered.add("advise_again")
     if person.pk not in proposal_page.involved(proposal):
         offered |= {"reject"} | (set() if is_stale else {"apply"})
     return offered
@@ -196,6 +229,7 @@ def _edit(request: HttpRequest, proposal: Proposal, form: EditForm) -> bool:
             effective_from=typed["effective_from"],
             reason=typed["reason"],
             actor=_person(request),
+            seen=typed["seen"],
             now=timezone.now(),
         )
     except PriceRefusedError as refusal:
@@ -203,6 +237,8 @@ def _edit(request: HttpRequest, proposal: Proposal, form: EditForm) -> bool:
             form.show(refusal.problems)
         else:
             form.add_error(None, str(refusal))
+        if isinstance(refusal, UnseenEditError):
+            form.see_again()
         return False
     return True
 

@@ -1,7 +1,7 @@
 """The catalogue: providers' models and what providers charge, read-only. Rates are facts with a source; imports bring them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -14,6 +14,10 @@ from config.base.admin import ReadOnlyAdmin, dialog, lines, link, moment, money,
 from pricing.admin.filters import InForceAt
 from pricing.admin.rate_dialogs import CorrectDialog, correct
 from pricing.models import ProviderModel, ProviderRate, RateSeries
+from pricing.rating import UNIT_WORDS
+from pricing.units import UnitKind
+
+_WHEN_EMPTY: Final = "Without provider rates every cost is unknown. Compare the installed feed under Rate imports and accept what it says."
 
 
 class ProviderFilter(DropdownFilter):
@@ -62,6 +66,7 @@ class RateInForceAt(InForceAt):
 
 @admin.register(ProviderModel)
 class ProviderModelAdmin(ReadOnlyAdmin):
+    when_empty = _WHEN_EMPTY
     show_full_result_count = True
     list_display = ("name", "provider", "other_names", "rates")
     list_filter = (ProviderFilter,)
@@ -90,9 +95,12 @@ class RateSeriesAdmin(ReadOnlyAdmin):
 
 @admin.register(ProviderRate)
 class ProviderRateAdmin(ReadOnlyAdmin):
+    when_empty = _WHEN_EMPTY
     show_full_result_count = True
     list_display = ("of_model", "unit", "price_figure", "conditions", "state", "valid_from", "valid_to", "source")
     list_filter = (RateProviderFilter, ModelFilter, ("series__unit_kind", ChoicesDropdownFilter), RateInForceAt, SourceFilter)
+    search_fields = ("series__provider_model__name__istartswith",)
+    search_help_text = "Beginning of the model's name"
     actions_detail = ("correct_rate",)
     list_select_related = ("series__provider_model", "verified_by")
     ordering = ("series__provider_model__provider", "series__provider_model__name", "series_id", "-effective_from")
@@ -135,7 +143,7 @@ class ProviderRateAdmin(ReadOnlyAdmin):
 
     @admin.display(description="price")
     def price_figure(self, rate: ProviderRate) -> str:
-        return format_html("{} per {}", money(rate.price, rate.currency), f"{rate.per:,}")
+        return format_html("<span>{} per {}</span>", money(rate.price, rate.currency), of_units(rate.series.unit_kind, rate.per))
 
     @admin.display(description="conditions")
     def conditions(self, rate: ProviderRate) -> str:
@@ -168,6 +176,12 @@ class ProviderRateAdmin(ReadOnlyAdmin):
     @admin.display(description="to")
     def valid_to(self, rate: ProviderRate) -> str:
         return moment(rate.effective_to)
+
+
+def of_units(unit_kind: str, per: int) -> str:
+    """Say what a price is of: 1,000,000 tokens, image. Which tokens they are stands beside it."""
+    one, many = UNIT_WORDS[UnitKind(unit_kind)]
+    return one if per == 1 else f"{per:,} {'tokens' if many.endswith('tokens') else many}"
 
 
 def _state(start: datetime, end: datetime | None, now: datetime) -> str:

@@ -17,7 +17,10 @@ from pricing.services import rate_changes
 class CorrectDialog(ReasonDialog):
     price = MoneyField(label="Right price")
     per = forms.IntegerField(
-        min_value=1, max_value=2_147_483_647, widget=UnfoldAdminIntegerFieldWidget, help_text="Units that it is the price of."
+        min_value=1,
+        max_value=2_147_483_647,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="Units that it is the price of: 1, 1000, 1000000.",
     )
     since = Moment(required=False, help_text="Empty: the figure was wrong from the start. Else: until then it was right.")
     source = Text(max_length=64, help_text="Where the right figure comes from: an invoice, a price page.")

@@ -15,7 +15,9 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from config.base.admin import Dialog, ReadOnlyAdmin, ReasonDialog, badge, dialog, lines, link, moment, table
-from pricing.admin.provider_rates import ProviderFilter
+from config.base.exact import plain
+from config.base.figures import on_page
+from pricing.admin.provider_rates import ProviderFilter, of_units
 from pricing.feeds import files
 from pricing.feeds.guards import TITLES
 from pricing.feeds.statement import Figure
@@ -33,6 +35,10 @@ _MOST_LEFT_OUT = 200
 
 
 class CompareDialog(Dialog):
+    pass
+
+
+class CompareAgainDialog(Dialog):
     pass
 
 
@@ -104,7 +110,7 @@ class RateImportAdmin(ReadOnlyAdmin):
     list_select_related = ("created_by",)
     ordering = ("-id",)
     actions_list = ("compare_installed",)
-    actions_detail = ("accept_all", "reject_all")
+    actions_detail = ("accept_all", "reject_all", "compare_again")
     change_form_outer_before_template = "admin/pricing/rate_diff.html"
     fieldsets = (
         ("The import", {"fields": (("source", "file_name"), ("of_day", "imported"), ("only_providers", "fingerprint"))}),
@@ -172,6 +178,24 @@ class RateImportAdmin(ReadOnlyAdmin):
         count = rate_decisions.reject(changes=waiting, reason=reason, actor=_user(request), now=timezone.now())
         return f"{count:,} lines are rejected."
 
+    @dialog(
+        "Compare again",
+        form=CompareAgainDialog,
+        permission=PERMISSION,
+        submit="Compare again",
+        description="Compares the newest release of this feed with the catalogue as it is now. The differences that it finds take the "
+        "place of those that wait; what was decided stays.",
+        icon="sync",
+    )
+    def compare_again(self, request: HttpRequest, form: CompareAgainDialog, made: RateImport) -> str:
+        done = rate_imports.compare_again(source=made.source, actor=_user(request), now=timezone.now())
+        count = queries.pending().filter(rate_import=done.rate_import).count()
+        waits = f"{count:,} lines wait" if count else "nothing waits"
+        page = link("on its page", "pricing_rateimport_change", done.rate_import.pk)
+        if not done.is_new:
+            return format_html("Compared again, {} says the same as before: {} {}.", done.rate_import.file_name, waits, page)
+        return format_html("{} is compared again: {} {}.", done.rate_import.file_name, waits, page)
+
     @admin.display(description="as of", ordering="as_of")
     def of_day(self, made: RateImport) -> str:
         return moment(made.as_of)
@@ -194,7 +218,8 @@ class RateImportAdmin(ReadOnlyAdmin):
 
     @admin.display(description="imported")
     def imported(self, made: RateImport) -> str:
-        return f"{moment(made.created_at)} by {made.created_by or 'the system'}"
+        again = ", compared again" if made.again_of_id else ""
+        return f"{moment(made.created_at)} by {made.created_by or 'the system'}{again}"
 
     @admin.display(description="providers")
     def only_providers(self, made: RateImport) -> str:
@@ -220,7 +245,7 @@ class RateChangeAdmin(ReadOnlyAdmin):
     when_empty = "A feed that says otherwise than the catalogue makes lines here."
     list_display = ("of_model_name", "unit", "kind", "prices", "held_by", "state_badge", "decided", "source")
     list_filter = (("state", ChoicesDropdownFilter), ("kind", ChoicesDropdownFilter), ProviderFilter)
-    list_select_related = ("decided_by", "rate_import")
+    list_select_related = ("decided_by",)
     search_fields = ("model__istartswith",)
     search_help_text = "Beginning of the model's name"
     ordering = ("-id",)
@@ -241,7 +266,7 @@ class RateChangeAdmin(ReadOnlyAdmin):
             return f"{line.of_model} has {len(line.aliases)} more names."
         if line.kind == "ended":
             return f"{line} ends on {moment(rate.effective_to)}."
-        return f"{line} costs {_figure(line.theirs)} from {moment(rate.effective_from)} on."
+        return f"{line} costs {_figure(line, line.theirs)} from {moment(rate.effective_from)} on."
 
     @dialog("Reject", form=RejectLineDialog, permission=PERMISSION, submit="Reject this line", icon="block")
     def reject_line(self, request: HttpRequest, form: RejectLineDialog, line: RateChange) -> str:
@@ -258,7 +283,7 @@ class RateChangeAdmin(ReadOnlyAdmin):
 
     @admin.display(description="price")
     def prices(self, line: RateChange) -> str:
-        return f"{_figure(line.ours)} → {_figure(line.theirs)}" if line.unit_kind else "-"
+        return f"{_figure(line, line.ours)} → {_figure(line, line.theirs)}" if line.unit_kind else "-"
 
     @admin.display(description="held by")
     def held_by(self, line: RateChange) -> str:
@@ -306,16 +331,18 @@ def _diff_context(request: HttpRequest, made: RateImport) -> dict[str, Any]:
     rest.pop("page", None)
     return {
         "made": made,
+        "newest": RateImport.objects.defer("release").filter(source=made.source, pk__gt=made.pk).order_by("-pk").first(),
         "filters": form,
         "diff": diff,
         "is_narrowed": only != Only(),
         "may_decide": bool(request.user.has_perm(PERMISSION)),
         "query": rest.urlencode(),
         "rows": [
-            (group, [(line, _figure(line.ours), _figure(line.theirs), _factor(line)) for line in group.lines]) for group in diff.groups
+            (group, [(line, _figure(line, line.ours), _figure(line, line.theirs), _factor(line)) for line in group.lines])
+            for group in diff.groups
         ],
         "states": [
-            (STATE_TAGS.get(state, ""), ChangeState(state).label, count)
+            (STATE_TAGS.get(state, ""), state, ChangeState(state).label, count)
             for state in ChangeState.values
             if (count := diff.by_state.get(state))
         ],
@@ -331,13 +358,14 @@ def _in_words(line: RateChange) -> str:
         return f"Adds the names {', '.join(line.aliases)}."
     start = moment(line.effective_from) if line.effective_from else "now"
     if line.kind == "ended":
-        return f"Ends {line} at {_figure(line.ours)}, from {start} on."
-    before = f"{_figure(line.ours)} becomes " if line.ours else ""
-    return f"{line}: {before}{_figure(line.theirs)}, from {start} on."
+        return f"Ends {line} at {_figure(line, line.ours)}, from {start} on."
+    before = f"{_figure(line, line.ours)} becomes " if line.ours else ""
+    return f"{line}: {before}{_figure(line, line.theirs)}, from {start} on."
 
 
-def _figure(figure: Figure | None) -> str:
-    return str(figure) if figure else "none"
+def _figure(line: RateChange, figure: Figure | None) -> str:
+    """Say a price of the line with what it is of: 3 USD per 1,000,000 tokens."""
+    return f"{plain(figure.price)} {figure.currency} per {of_units(line.unit_kind, figure.per)}" if figure else "none"
 
 
 def _factor(line: RateChange) -> str:
@@ -345,8 +373,7 @@ def _factor(line: RateChange) -> str:
     ours, theirs = line.ours, line.theirs
     if ours is None or theirs is None or not ours.price or ours.currency != theirs.currency:
         return ""
-    change = round((theirs.each / ours.each - 1) * 100)
-    return f"{change:+,} %"
+    return on_page(theirs.each / ours.each - 1, 0, is_change=True)
 
 
 def _user(request: HttpRequest) -> User:

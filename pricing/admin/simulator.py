@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
+from config.base.admin import places
 from config.base.admin.records import refuse_writing
 from pricing import price_book
 from pricing.admin.simulator_form import TYPED_PRICES, PasteForm, SimulatorForm, as_typed, at_first
@@ -104,10 +105,13 @@ def _query(typed: Mapping[str, str]) -> str:
 
 
 def _answer(request: HttpRequest, typed: dict[str, str]) -> dict[str, Any]:
-    form = SimulatorForm(typed)
+    form, now = SimulatorForm(typed), timezone.now()
+    form.fields["credit_value"].label = f"Credit value, {workspace.load().currency}"
     form.is_valid()
-    told = outcome(form, now=timezone.now(), may_propose=request.user.has_perm(PUBLISH))
+    told = outcome(form, now=now, may_propose=request.user.has_perm(PUBLISH))
     return {
+        "has_rates": bool(told.cost) or simulator.has_rates(at=now),
+        "imports": places.list_of(request, "pricing.rateimport"),
         "form": form,
         "outcome": told,
         "query": _query(typed),

@@ -22,6 +22,7 @@ TYPED_PRICES: Final = {
     "output_price": UnitKind.OUTPUT,
     "cache_read_price": UnitKind.CACHE_READ,
     "cache_write_price": UnitKind.CACHE_WRITE,
+    "cache_write_1h_price": UnitKind.CACHE_WRITE_1H,
 }
 _MOST_TOKENS: Final = 10**9
 _TOO_LARGE: Final = {
@@ -80,11 +81,13 @@ class SimulatorForm(forms.Form):
     output_price = _Price("output_price", label="Output price")
     cache_read_price = _Price("cache_read_price", label="Cache read price")
     cache_write_price = _Price("cache_write_price", label="Cache write price")
+    cache_write_1h_price = _Price("cache_write_1h_price", label="One-hour cache write price")
 
     input_tokens = _Count("input_tokens", label="Input tokens", help_text="Of one call, cached ones included.")
     output_tokens = _Count("output_tokens", label="Output tokens", help_text="Of one call, reasoning included.")
     cache_share = _Percent("cache_share", label="Cache share, %", help_text="Of the input, read from the provider's cache.")
     cache_write_share = _Percent("cache_write_share", label="Cache write share, %", help_text="Of the input, written to it.")
+    cache_write_1h_share = _Percent("cache_write_1h_share", label="Kept for an hour, %", help_text="Of the cache writes.")
     reasoning_tokens = _Count("reasoning_tokens", label="Reasoning tokens", help_text="Of the output.")
     audio_input_tokens = _Count("audio_input_tokens", label="Audio input tokens", help_text="Of the input.")
     audio_output_tokens = _Count("audio_output_tokens", label="Audio output tokens", help_text="Of the output.")
@@ -100,9 +103,7 @@ class SimulatorForm(forms.Form):
         max_value=Decimal("99.99"),
         help_text="Of what users pay, left after cost.",
     )
-    credit_value = _Figure(
-        "credit_value", decimal_places=MONEY_PLACES, min_value=MONEY_STEP, help_text="What one credit is worth, in the book currency."
-    )
+    credit_value = _Figure("credit_value", decimal_places=MONEY_PLACES, min_value=MONEY_STEP, help_text="What one credit is worth.")
     step = _Figure(
         "step",
         label="Rounded up to steps of",
@@ -121,7 +122,8 @@ class SimulatorForm(forms.Form):
 
     ACTION: Final = ("calls", "retries")
     USAGE: Final = ("input_tokens", "output_tokens", "cache_share")
-    MORE: Final = ("cache_write_share", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "images")
+    COUNTS: Final = ("reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "images")
+    MORE: Final = ("cache_write_share", "cache_write_1h_share", *COUNTS)
     PRICING: Final = ("target_margin", "credit_value", "step", "rule")
     COST: Final = ("model", *TYPED_PRICES, *USAGE, *MORE, *ACTION)
 
@@ -154,11 +156,13 @@ class SimulatorForm(forms.Form):
         typed = self.cleaned_data
         given = typed["input_tokens"]
         read = _tokens(given, typed["cache_share"])
+        written = min(_tokens(given, typed["cache_write_share"]), given - read)
         return Usage(
             input_tokens=given,
             output_tokens=typed["output_tokens"],
             cache_read_tokens=read,
-            cache_write_tokens=min(_tokens(given, typed["cache_write_share"]), given - read),
+            cache_write_tokens=written,
+            cache_write_1h_tokens=_tokens(written, typed["cache_write_1h_share"]),
             reasoning_tokens=typed["reasoning_tokens"],
             audio_input_tokens=typed["audio_input_tokens"],
             audio_output_tokens=typed["audio_output_tokens"],
@@ -200,10 +204,14 @@ def at_first(workspace: Workspace) -> dict[str, str]:
 
 def as_typed(usage: Usage) -> dict[str, str]:
     """Return what to type to get `usage`."""
-    counts = {name: getattr(usage, name) for name in ("input_tokens", "output_tokens", *SimulatorForm.MORE[1:])}
-    shares = {"cache_share": usage.cache_read_tokens, "cache_write_share": usage.cache_write_tokens}
+    counts = {name: getattr(usage, name) for name in ("input_tokens", "output_tokens", *SimulatorForm.COUNTS)}
+    shares = {
+        "cache_share": (usage.cache_read_tokens, usage.input_tokens),
+        "cache_write_share": (usage.cache_write_tokens, usage.input_tokens),
+        "cache_write_1h_share": (usage.cache_write_1h_tokens, usage.cache_write_tokens),
+    }
     typed = {name: str(count) if count else "" for name, count in counts.items()}
-    return typed | {name: plain(_share(part, usage.input_tokens)) if part else "" for name, part in shares.items()}
+    return typed | {name: plain(_share(part, whole)) if part else "" for name, (part, whole) in shares.items()}
 
 
 def _tokens(whole: int, share: Decimal) -> int:

@@ -3,7 +3,6 @@
 Each part needs only some of the assumptions, so a fault in one field silences what depends on it and nothing else.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -14,6 +13,7 @@ from django.urls import reverse
 
 from config.base.admin import credits_, money
 from config.base.exact import CREDIT_STEP, plain, round_money
+from config.base.figures import on_page, percent
 from pricing import price_book
 from pricing.admin.simulator_form import ONE, TYPED_PRICES, SimulatorForm
 from pricing.cost import CostLine, Rate
@@ -29,11 +29,10 @@ from pricing.simulation import (
     UnpricedError,
     action_cost,
     charged_now,
-    percent,
     price_point,
     suggest,
 )
-from pricing.units import FALLBACK, UnitKind
+from pricing.units import UnitKind, costed_as, rate_kinds
 
 _PER: Final = 1_000_000  # units that a typed price is for
 
@@ -134,7 +133,7 @@ def _cost(told: Outcome, form: SimulatorForm, catalogue: RateCatalogue, now: dat
     except UnpricedError as error:
         for kind in error.units:
             # The fields of typed prices are folded away until one is used.
-            form.add_error(_place_of(kind) if typed else "model", f"There is no price for {UNIT_WORDS[kind][1]}.")
+            form.add_error(_place_of(kind, rates) if typed else "model", f"There is no price for {UNIT_WORDS[kind][1]}.")
         return None
     told.cost = money(round_money(cost.amount), told.currency)
     told.calls = plain(cost.calls)
@@ -142,9 +141,10 @@ def _cost(told: Outcome, form: SimulatorForm, catalogue: RateCatalogue, now: dat
     return cost
 
 
-def _place_of(kind: UnitKind) -> str:
+def _place_of(kind: UnitKind, rates: Rates) -> str:
     """Return the field where a missing price can be typed; the model's where there is none."""
-    return next((place for place, typed in TYPED_PRICES.items() if typed in {kind, FALLBACK.get(kind)}), "model")
+    wanted = rate_kinds(kind, rates)
+    return next((place for place, typed in TYPED_PRICES.items() if typed in wanted), "model")
 
 
 def _catalogue_rates(form: SimulatorForm, catalogue: RateCatalogue, model: CatalogueModel, now: datetime) -> Rates:
@@ -164,9 +164,9 @@ def _model(catalogue: RateCatalogue, name: str) -> CatalogueModel | None:
     return (catalogue.find(provider, rest) if rest else None) or catalogue.find("", name)
 
 
-def _hints(rates: Mapping[UnitKind, Rate]) -> dict[str, str]:
-    found = {name: rates.get(kind) or rates.get(FALLBACK.get(kind, kind)) for name, kind in TYPED_PRICES.items()}
-    return {name: f"Catalogue: {plain(rate.price)} {rate.currency} per {rate.per:,}" for name, rate in found.items() if rate}
+def _hints(rates: Rates) -> dict[str, str]:
+    known = {name: rates[found] for name, kind in TYPED_PRICES.items() if (found := costed_as(kind, rates))}
+    return {name: f"Catalogue: {plain(rate.price)} {rate.currency} per {rate.per:,}" for name, rate in known.items()}
 
 
 def _tell_prices(told: Outcome, form: SimulatorForm, cost: ActionCost, version: PriceVersion | None) -> None:
@@ -185,7 +185,8 @@ def _tell_prices(told: Outcome, form: SimulatorForm, cost: ActionCost, version: 
     def row(name: str, point: PricePoint, *, is_suggested: bool = False) -> Row:
         is_short = point.margin is None or point.margin < target
         worth = money(round_money(point.value), told.currency)
-        return Row(name, credits_(point.credits), worth, _margin(point), is_suggested=is_suggested, is_short=is_short)
+        margin = on_page(point.margin) if point.margin is not None else _margin(point)
+        return Row(name, credits_(point.credits), worth, margin, is_suggested=is_suggested, is_short=is_short)
 
     if found.one_less:
         told.rows.append(row("One step less", found.one_less))

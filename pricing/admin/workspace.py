@@ -14,19 +14,23 @@ from django.shortcuts import redirect
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from config.base.admin import TrackedAdmin
-from pricing.admin.fields import PlainDecimal
+from pricing.admin.fields import PlainDecimal, read_only
 from pricing.models import Workspace
 from pricing.models.workspace import THE_WORKSPACE
 
 SET_POLICY: Final = "pricing.set_pricing_policy"
-# Of `prices_need_approval`: whoever prices does not decide whether a second person looks.
 WAIVE_APPROVAL: Final = "pricing.waive_approval"
+# Whoever moves money or prices does not set from where on a second person looks.
+_CONTROL: Final = frozenset({"prices_need_approval", "approval_limit_credits", "refund_limit"})
 _POLICY: Final = frozenset(
     {
         *("target_margin", "margin_tolerance", "advisor_max_step", "advisor_cooldown_days"),
         *("advisor_window_days", "advisor_minimum_events", "advisor_max_unpriced"),
     }
 )
+_FIGURES: Final = {
+    field.name: read_only(Workspace, field.name) for field in Workspace._meta.get_fields() if isinstance(field, models.DecimalField)
+}
 
 
 @admin.register(Workspace)
@@ -41,13 +45,17 @@ class WorkspaceAdmin(TrackedAdmin):
             "Pricing Advisor",
             {
                 "fields": (
-                    ("advisor_window_days", "advisor_minimum_events", "advisor_max_unpriced"),
-                    ("margin_tolerance", "advisor_max_step", "advisor_cooldown_days"),
+                    "advisor_window_days",
+                    "advisor_minimum_events",
+                    "advisor_max_unpriced",
+                    "margin_tolerance",
+                    "advisor_max_step",
+                    "advisor_cooldown_days",
                     "prices_need_approval",
                 )
             },
         ),
-        ("Control", {"fields": ("approval_limit_credits", "usage_retention_months")}),
+        ("Control", {"fields": ("approval_limit_credits", "refund_limit", "spent_refund_policy", "usage_retention_months")}),
     )
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -59,12 +67,25 @@ class WorkspaceAdmin(TrackedAdmin):
         shows_history = getattr(request, "shows_history", False)
         return super().has_change_permission(request, obj) or (request.user.has_perm(SET_POLICY) and not shows_history)
 
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """Show a figure that may not be changed without the zeros of its column, as the fields of a form do."""
+        locked = self._locked(request, obj)
+        return [
+            (title, {**options, "fields": [_FIGURES[name] if name in locked & _FIGURES.keys() else name for name in options["fields"]]})
+            for title, options in super().get_fieldsets(request, obj)
+        ]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        fields = list(super().get_readonly_fields(request, obj))
+        return [_FIGURES.get(name, name) for name in self._locked(request, obj)]
+
+    def _locked(self, request: HttpRequest, obj: Model | None) -> set[str]:
+        """Name what this person may only read."""
+        fields = set(flatten_fieldsets(self.fieldsets))
+        if not self.has_change_permission(request, obj):
+            return fields
         if super().has_change_permission(request, obj):
-            return fields if request.user.has_perm(WAIVE_APPROVAL) else [*fields, "prices_need_approval"]
-        others = [name for name in flatten_fieldsets(self.fieldsets) if name not in _POLICY]
-        return list(dict.fromkeys([*fields, *others]))
+            return set() if request.user.has_perm(WAIVE_APPROVAL) else set(_CONTROL)
+        return fields - _POLICY
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

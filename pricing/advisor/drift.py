@@ -9,7 +9,7 @@ The margin per event is what customers had paid for its credits, less what the p
                                                                     x price per unit))
 
 A **route** is a model in a service tier, in a batch or not. Units form groups: the input side (input, cache read, cache
-write), the output side (output, reasoning), every other unit alone.
+writes), the output side (output, reasoning), every other unit alone.
 
 One factor after the other is moved from the baseline to the current window, in the order of `PARTS`, and what the margin
 would then have been is worked out in fractions and rounded once, at 12 places. A part is the difference of two such
@@ -44,6 +44,7 @@ _GROUPS: Final[Mapping[str, str]] = {
     UnitKind.INPUT: INPUT_SIDE,
     UnitKind.CACHE_READ: INPUT_SIDE,
     UnitKind.CACHE_WRITE: INPUT_SIDE,
+    UnitKind.CACHE_WRITE_1H: INPUT_SIDE,
     UnitKind.OUTPUT: OUTPUT_SIDE,
     UnitKind.REASONING: OUTPUT_SIDE,
 }

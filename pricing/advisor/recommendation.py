@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from config.base.exact import plain
+from pricing.advisor.words import percent, sentence_list
 from pricing.definition import Definition
+
+# What engineers mend, by the cause that a finding names.
+_FAULTS: Final = {"retries": "retries and fallbacks", "failures": "actions that fail", "cache": "lost cache hits"}
 
 
 class Verdict(StrEnum):
@@ -157,6 +161,19 @@ class Recommendation:
     definition: Definition | None  # the suggested price
     factor: Decimal | None  # what its figures were raised or lowered by, at least
     evidence_hash: str
+
+    @property
+    def because(self) -> str:
+        """Why, in a few words for a list of prices: `margin 46.4 %, target 60.0 %`; empty where only the headline can tell."""
+        if self.verdict == Verdict.FIX:
+            return sentence_list([_FAULTS[finding.cause] for finding in self.diagnosis if finding.cause in _FAULTS])
+        if self.verdict == Verdict.WITHHOLD:
+            # Without averages the sample was too small or too little known; with them it is the price that rests.
+            names = {"cooldown"} if self.current else {"minimum_sample", "maximum_unpriced"}
+            held = [rail.sentence for rail in self.guardrails if rail.clamped and rail.name in names]
+            return f"{held[0][0].lower()}{held[0][1:]}".removesuffix(".") if held else ""
+        now, target = self.margin.current, self.margin.target
+        return f"margin {percent(now)}, target {percent(target)}" if now is not None else ""
 
     def as_json(self) -> dict[str, Any]:
         """Write the recommendation as a proposal stores it; `from_json` reads it back equal."""

@@ -7,6 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
+from config.base import figures
 from config.base.exact import from_fraction, plain
 
 Number = Fraction | Decimal | int
@@ -14,8 +15,8 @@ _MOST_PLACES: Final = 12
 
 
 def percent(share: Number, digits: int = 3) -> str:
-    """Write a share of 1: `0.64` is `64.0 %`."""
-    return f"{from_fraction(Fraction(share) * 100, digits - 2):,} %"
+    """Write a share of 1 with as many digits as `instead_of` asks for: `0.64` is `64.0 %`."""
+    return figures.percent(share, digits - 2)
 
 
 def money(amount: Number, currency: str, digits: int = 3) -> str:

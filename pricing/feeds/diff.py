@@ -8,7 +8,8 @@
 | ended | the feed says until when, or no longer states what it once brought | ends the rate; usage is unpriced from there on |
 | alias | the feed knows other names of a model | adds the names |
 
-From when a line holds: from the date that the feed states, else from `holds_from`, else (None) from its acceptance. A series
+From when a line holds: from the date that the feed states, else from `holds_from`, else (None) from its acceptance; never from before
+the price that it replaces began, or the last one ended. A series
 that nothing answered for until now begins as early as the feed says, so that unpriced usage of the past finds its price; where
 another rate answered until now (cached tokens as input, a flat price for a long request), that would be rewriting.
 """
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 from pricing.feeds.statement import EPOCH, Candidate, Figure, ModelName, Reading, SeriesKey, Skipped
 from pricing.rate_catalogue import CatalogueModel, RateCatalogue
-from pricing.units import FALLBACK, UnitKind
+from pricing.units import UnitKind, costed_as
 
 
 class Kind(StrEnum):
@@ -147,7 +148,7 @@ class _Comparison:
         if present and ours:
             has_changed = not ours.figure.says_the_same(present.figure)
             if has_changed:
-                start = present.effective_from if present.is_dated and present.effective_from > ours.effective_from else self.holds_from
+                start = present.effective_from if present.is_dated and present.effective_from > ours.effective_from else self._after(ours)
                 yield self._line(Kind.CHANGED, key, ours, present, start, stated)
             elif present.effective_to and ours.effective_to is None and not _follows(stated, present):
                 yield self._line(Kind.ENDED, key, ours, None, present.effective_to, stated)
@@ -155,7 +156,7 @@ class _Comparison:
             yield from self._new(key, present, stated)
         elif ours and ours.source == self.reading.source and ours.effective_to is None:
             ends = [c.effective_to for c in stated if c.effective_to and ours.effective_from < c.effective_to <= self.as_of]
-            line = self._line(Kind.ENDED, key, ours, None, max(ends) if ends else self.holds_from, stated)
+            line = self._line(Kind.ENDED, key, ours, None, max(ends) if ends else self._after(ours), stated)
             line.is_dropped = not stated
             yield line
         for ahead in stated:
@@ -165,17 +166,24 @@ class _Comparison:
 
     def _new(self, key: SeriesKey, present: Candidate, stated: list[Candidate]) -> Iterator[Line]:
         if self.catalogue.rates.get(key) or self._was_answered(key):
-            yield self._line(Kind.NEW, key, None, present, present.effective_from if present.is_dated else self.holds_from, stated)
+            start = present.effective_from if present.is_dated else self.holds_from
+            ends = [known.effective_to for known in self.catalogue.rates.get(key, ()) if known.effective_to]
+            # What the catalogue said until its last price ended stays.
+            yield self._line(Kind.NEW, key, None, present, start and max([start, *ends]), stated)
             return
         for candidate in stated:
             if candidate.effective_from <= self.as_of:
                 yield self._line(Kind.NEW, key, None, candidate, candidate.effective_from, stated)
 
+    def _after(self, ours: Known) -> datetime | None:
+        """Return since when an undated statement holds in the place of `ours`; one that began later answers for its time."""
+        return self.holds_from if self.holds_from and self.holds_from > ours.effective_from else None
+
     def _was_answered(self, key: SeriesKey) -> bool:
         """Say whether usage of this series had a price until now: that of another unit, or of shorter requests."""
         offer = (key.service_tier, key.is_batch)
-        units = [key.unit, *([FALLBACK[key.unit]] if key.unit in FALLBACK else [])]
-        return any((key.owner, UnitKind(unit), *offer) in self.priced for unit in units)
+        priced = {unit for unit in UnitKind if (key.owner, unit, *offer) in self.priced}
+        return costed_as(key.unit, priced) is not None
 
     def _is_scheduled(self, key: SeriesKey, ahead: Candidate, *, has_changed: bool) -> bool:
         then = self.catalogue.in_force(key, ahead.effective_from)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pricing.feeds import genai, litellm
-from pricing.feeds.statement import FeedError, Reading, Skipped
+from pricing.feeds.statement import STATED_TWICE, FeedError, Reading, Skipped
 
 MOST_BYTES: Final = 50_000_000
 
@@ -43,14 +43,13 @@ def from_file(path: Path, *, only_providers: Collection[str] = (), source: str =
         content = path.read_bytes()
     except OSError as error:
         raise FeedError(f"{path} cannot be read: {error.strerror}.") from error
-    raw = _parsed(path.name, content)
+    raw, twice = _parsed(path.name, content)
+    if isinstance(raw, list) and twice:
+        raise FeedError(f"{path.name} states {_few(twice)} twice in one place, differently: nothing was compared.")
     try:
-        if isinstance(raw, list):
-            reading = genai.read_json(raw, release=f"{genai.SOURCE}, {path.name}", only_providers=only_providers)
-        elif litellm.is_format(raw):
-            reading = litellm.read(raw, release=path.name, only_providers=only_providers)
-        else:
-            raise FeedError(f"{path.name} is neither a data.json of genai-prices nor a price list in LiteLLM's format.")
+        reading = _reading(path.name, raw, only_providers)
+    except FeedError:
+        raise
     except (ArithmeticError, TypeError, ValueError) as error:
         raise FeedError(f"{path.name} holds something that is no price ({error!r:.200}): nothing was compared.") from error
     if not reading.candidates:
@@ -58,6 +57,14 @@ def from_file(path: Path, *, only_providers: Collection[str] = (), source: str =
     if source:
         reading = dataclasses.replace(reading, source=source)
     return Feed(_with_names_that_fit(reading), path.name, hashlib.sha256(content).hexdigest())
+
+
+def _reading(name: str, raw: Any, only_providers: Collection[str]) -> Reading:
+    if isinstance(raw, list):
+        return genai.read_json(raw, release=f"{genai.SOURCE}, {name}", only_providers=only_providers)
+    if litellm.is_format(raw):
+        return litellm.read(raw, release=name, only_providers=only_providers)
+    raise FeedError(f"{name} is neither a data.json of genai-prices nor a price list in LiteLLM's format.")
 
 
 def _with_names_that_fit(reading: Reading) -> Reading:
@@ -82,11 +89,28 @@ def _fits(name: str, most: int) -> bool:
     return 0 < len(name) <= most and name.isprintable()
 
 
-def _parsed(name: str, content: bytes) -> Any:
+def _parsed(name: str, content: bytes) -> tuple[Any, list[str]]:
+    """Return the JSON, and the keys that one of its objects states twice, differently; their value is `STATED_TWICE`."""
+    twice: list[str] = []
+
+    def put_together(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Do what JSON does by default, but let no later value of a key replace an earlier one unseen."""
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if found.setdefault(key, value) != value:
+                found[key] = STATED_TWICE
+                twice.append(key)
+        return found
+
     try:
-        return json.loads(content, parse_float=Decimal, parse_constant=_no_number)
+        return json.loads(content, parse_float=Decimal, parse_constant=_no_number, object_pairs_hook=put_together), twice
     except (ValueError, RecursionError, ArithmeticError) as error:
         raise FeedError(f"{name} is not JSON: {error}.") from error
+
+
+def _few(names: list[str]) -> str:
+    some = list(dict.fromkeys(ascii(name)[:60] for name in names))
+    return ", ".join(some[:5]) + (f" and {len(some) - 5:,} more" if len(some) > 5 else "")
 
 
 def _no_number(word: str) -> None:

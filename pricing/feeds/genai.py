@@ -7,7 +7,7 @@ How its shapes become rates:
 - A variant for batch processing or a service tier holds only the prices that it states.
 - A price with more than 12 places (a third of a cent, written out) is rounded, and the row says how it was stated.
 What we cannot say without guessing is left out and listed: prices by time of day, units that apps do not report
-(searches, one-hour cache writes, image and video tokens), name rules that are not patterns.
+(searches, image and video tokens), name rules that are not patterns.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -34,6 +34,7 @@ UNITS: Final = {
     "output_mtok": (UnitKind.OUTPUT, MILLION),
     "cache_read_mtok": (UnitKind.CACHE_READ, MILLION),
     "cache_write_mtok": (UnitKind.CACHE_WRITE, MILLION),
+    "cache_write_1h_mtok": (UnitKind.CACHE_WRITE_1H, MILLION),
     "output_reasoning_mtok": (UnitKind.REASONING, MILLION),
     "input_audio_mtok": (UnitKind.AUDIO_INPUT, MILLION),
     "output_audio_mtok": (UnitKind.AUDIO_OUTPUT, MILLION),

@@ -6,7 +6,7 @@ How its shapes become rates:
 - Tokens are priced per million, requests per thousand: exact, since the file's floats are read as decimals.
 - The file says nothing about when: every price is undated.
 What we cannot say without guessing is left out and listed: units that apps do not report (characters, pixels, queries), models
-whose real price is such a unit beside tokens at 0, and a name that two entries price differently.
+whose real price is such a unit beside tokens at 0, and what is stated twice: a key of the file, or a name, with other prices.
 """
 
 import re
@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from config.base.exact import CONTEXT, MAX_MONEY, plain, round_money
-from pricing.feeds.statement import EPOCH, MILLION, Candidate, FeedError, Figure, ModelName, Reading, SeriesKey, Skipped
+from pricing.feeds.statement import EPOCH, MILLION, STATED_TWICE, Candidate, FeedError, Figure, ModelName, Reading, SeriesKey, Skipped
 from pricing.rate_catalogue import STANDARD_TIER
 from pricing.units import UnitKind
 
@@ -43,6 +43,7 @@ UNITS: Final = {
     "cache_read_input_token_cost": (UnitKind.CACHE_READ, MILLION),
     "input_cost_per_token_cache_hit": (UnitKind.CACHE_READ, MILLION),
     "cache_creation_input_token_cost": (UnitKind.CACHE_WRITE, MILLION),
+    "cache_creation_input_token_cost_above_1hr": (UnitKind.CACHE_WRITE_1H, MILLION),
     "output_cost_per_reasoning_token": (UnitKind.REASONING, MILLION),
     "input_cost_per_audio_token": (UnitKind.AUDIO_INPUT, MILLION),
     "output_cost_per_audio_token": (UnitKind.AUDIO_OUTPUT, MILLION),
@@ -51,6 +52,7 @@ UNITS: Final = {
     "input_cost_per_request": (UnitKind.REQUEST, 1000),
 }
 
+_TWICE: Final = "stated twice, differently"
 _UNREPORTED: Final = "apps do not report this unit"
 _EXAMPLE: Final = "sample_spec"  # the format explains itself in an entry of this name
 _NO_OUTPUT: Final = frozenset({"embedding", "rerank", "moderation", "moderations", "image_generation", "audio_transcription"})
@@ -83,7 +85,9 @@ def read(raw: dict[str, Any], *, release: str, only_providers: Collection[str] =
         if full_name == _EXAMPLE:
             continue
         model = _model(full_name, entry)
-        if model is None:
+        if entry is STATED_TWICE:
+            reading.skipped.append(Skipped("", full_name, "the whole entry", _TWICE))
+        elif model is None:
             reading.skipped.append(Skipped("", full_name, "the whole entry", "names no provider"))
         elif (not only_providers or model.provider in only_providers) and (stated := list(_stated(model, entry, reading.skipped))):
             entries[model].append((full_name, stated))
@@ -127,7 +131,7 @@ def _stated(model: ModelName, entry: dict[str, Any], skipped: list[Skipped]) -> 
         if counts[stated[:4]] == 1:
             yield stated
         else:
-            skipped.append(Skipped(*model, stated.unit.value, "stated twice, differently"))
+            skipped.append(Skipped(*model, stated.unit.value, _TWICE))
 
 
 def _figure(name: str, entry: dict[str, Any]) -> _Stated | str:
@@ -135,6 +139,8 @@ def _figure(name: str, entry: dict[str, Any]) -> _Stated | str:
     series, value = _series(name), entry[name]
     if series is None:
         return _UNREPORTED
+    if value is STATED_TWICE:
+        return _TWICE
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return f"not a number: {value!r}"[:200]
     unit, per, tier, is_batch, threshold = series

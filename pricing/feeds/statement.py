@@ -15,6 +15,10 @@ EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
 MILLION: Final = 1_000_000
 
 
+# In the place of what a file says twice, differently: no later word is better than an earlier one.
+STATED_TWICE: Final = object()
+
+
 class FeedError(ValueError):
     """The file is not a feed that can be read; the message says what was expected."""
 

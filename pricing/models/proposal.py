@@ -60,6 +60,9 @@ _KEEPS_TO_ITS_ROAD: Final = f"""
     ) THEN
         RAISE EXCEPTION 'A proposal goes from draft to proposed to a decision, never back.' USING ERRCODE = 'restrict_violation';
     END IF;
+    IF OLD.recosted_at IS NOT NULL AND NEW.recosted_at IS DISTINCT FROM OLD.recosted_at THEN
+        RAISE EXCEPTION 'Evidence whose usage was re-rated stays so: let the Advisor advise again.' USING ERRCODE = 'restrict_violation';
+    END IF;
     IF OLD.state = 'proposed' AND NEW.definition <> OLD.definition AND NOT EXISTS (
         SELECT FROM pricing_proposaledit AS edit
         WHERE edit.proposal_id = NEW.id AND edit.edited_by_id = NEW.edited_by_id AND edit.definition = NEW.definition
@@ -109,7 +112,11 @@ class Proposal(models.Model):
     evidence_hash = models.CharField(max_length=64, blank=True, default="")
     policy = models.JSONField(null=True, blank=True)
     recommendation = models.JSONField(null=True, blank=True)
+    recosted_at = models.DateTimeField(null=True, blank=True, help_text="When a re-rating changed what usage of the evidence cost.")
     backtest = models.JSONField(null=True, blank=True)
+    backtest_tried_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a worker last set out to backtest the price as it stands."
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField()
     edited_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
@@ -144,6 +151,12 @@ class Proposal(models.Model):
             models.CheckConstraint(
                 name="proposal_of_the_advisor_has_evidence",
                 condition=Q(source="person") | Q(evidence__isnull=False, recommendation__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="proposal_approved_on_costs_that_hold", condition=~Q(state="approved") | Q(recosted_at__isnull=True)
+            ),
+            models.CheckConstraint(
+                name="proposal_recosted_has_evidence", condition=Q(recosted_at__isnull=True) | Q(evidence__isnull=False)
             ),
             models.CheckConstraint(
                 name="proposal_edited_is_whole",

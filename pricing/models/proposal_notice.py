@@ -10,12 +10,14 @@ from django.db import models
 from django.db.models import Q
 
 from pricing.models.proposal import Proposal
+from pricing.models.proposal_edit import ProposalEdit
 
 
 class NoticeKind(models.TextChoices):
     """What it tells."""
 
     PROPOSED = "proposed", "A decision is asked for"
+    EDITED = "edited", "Another price was put in its place"
     DECIDED = "decided", "It was decided"
 
 
@@ -33,6 +35,9 @@ class ProposalNotice(models.Model):
 
     proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="notices")
     kind = models.CharField(max_length=8, choices=NoticeKind.choices)
+    edit = models.ForeignKey(
+        ProposalEdit, on_delete=models.PROTECT, null=True, blank=True, related_name="notices", help_text="The edit that it tells of."
+    )
     recipient = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField()
     due_at = models.DateTimeField(help_text="Nobody takes it before; whoever takes it puts it off first.")
@@ -45,7 +50,9 @@ class ProposalNotice(models.Model):
         ordering = ("id",)
         indexes = (models.Index(name="proposal_notice_due", fields=("due_at",), condition=Q(outcome="due")),)
         constraints = (
-            models.UniqueConstraint(name="proposal_notice_is_one", fields=("proposal", "kind", "recipient")),
+            models.UniqueConstraint(name="proposal_notice_is_one", fields=("proposal", "kind", "recipient"), condition=Q(edit=None)),
+            models.UniqueConstraint(name="proposal_notice_of_an_edit_is_one", fields=("edit", "recipient")),
+            models.CheckConstraint(name="proposal_notice_names_its_edit", condition=Q(kind="edited") ^ Q(edit=None)),
             models.CheckConstraint(name="proposal_notice_kind_known", condition=Q(kind__in=NoticeKind.values)),
             models.CheckConstraint(name="proposal_notice_outcome_known", condition=Q(outcome__in=NoticeOutcome.values)),
             models.CheckConstraint(name="proposal_notice_done_is_whole", condition=Q(outcome="due") ^ Q(done_at__isnull=False)),

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from config.base.exact import MONEY_DIGITS, MONEY_PLACES
+from config.base.exact import MONEY_DIGITS, MONEY_PLACES, plain
 from config.base.models import append_only, raises_generation
 from pricing.models.immutable import ends_after_start, is_in_range, no_overlap
 from pricing.models.provider_model import ProviderModel
@@ -55,7 +55,7 @@ class RateSeries(models.Model):
     """What a sequence of rates is the price of. It never changes, since its rates would change their meaning."""
 
     provider_model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="series")
-    unit_kind = models.CharField(max_length=12, choices=UNIT_CHOICES)
+    unit_kind = models.CharField(max_length=16, choices=UNIT_CHOICES)
     service_tier = models.CharField(max_length=32, default=STANDARD_TIER)
     is_batch = models.BooleanField(default=False)
     context_threshold = models.PositiveIntegerField(default=0, help_text="Applies to the whole request from this many input tokens on.")
@@ -126,4 +126,4 @@ class ProviderRate(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.series}: {self.price} {self.currency} per {self.per:,}"
+        return f"{self.series}: {plain(self.price)} {self.currency} per {self.per:,}"

@@ -1,7 +1,8 @@
 """Rate imports: what a feed says otherwise than the catalogue, line by line, and who accepted it.
 
 A feed never writes into the catalogue. An import compares one release of it with the catalogue and keeps the differences as
-lines; what comes of a line is decided once and stays. A newer import of the same source supersedes the lines that wait.
+lines; what comes of a line is decided once and stays. A newer import of the same source supersedes the lines that wait, and so
+does comparing its newest release again: a row of its own that names the import whose release it is.
 """
 
 from typing import Final
@@ -45,6 +46,12 @@ class RateImport(models.Model):
     as_of = models.DateTimeField(help_text="The moment of which the feed is taken to speak.")
     counts = models.JSONField(help_text="Lines by kind, guarded lines, prices that agree, what was left out.")
     left_out = models.JSONField(help_text="What the feed has and the catalogue cannot express: provider, model, what, why.")
+    holds_from = models.DateTimeField(
+        null=True, blank=True, help_text="Prices without a date hold from then on. Empty: from their acceptance."
+    )
+    # As `pricing.feeds.kept` packs it; none where it was imported before releases were kept, or compares one again.
+    release = models.BinaryField(null=True, blank=True)
+    again_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="comparisons")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField()
 
@@ -54,8 +61,10 @@ class RateImport(models.Model):
             models.UniqueConstraint(
                 name="rate_import_is_one",
                 fields=("source", "sha256", "providers"),
+                condition=Q(again_of=None),
                 violation_error_message="This release was imported already.",
             ),
+            models.CheckConstraint(name="rate_import_keeps_a_release_once", condition=Q(again_of=None) | Q(release=None)),
             models.CheckConstraint(name="rate_import_has_a_source", condition=~Q(source="")),
             models.CheckConstraint(name="rate_import_has_a_fingerprint", condition=Q(sha256__regex=r"^[0-9a-f]{64}$")),
         )
@@ -74,7 +83,7 @@ class RateChange(models.Model):
     provider = models.CharField(max_length=64)
     model = models.CharField(max_length=200)
     aliases = ArrayField(models.CharField(max_length=200), default=list, blank=True)
-    unit_kind = models.CharField(max_length=12, choices=UNIT_CHOICES, blank=True, default="", help_text="Empty where the line adds names.")
+    unit_kind = models.CharField(max_length=16, choices=UNIT_CHOICES, blank=True, default="", help_text="Empty where the line adds names.")
     service_tier = models.CharField(max_length=32, default=STANDARD_TIER)
     is_batch = models.BooleanField(default=False)
     context_threshold = models.PositiveIntegerField(default=0)
@@ -153,6 +162,7 @@ class RateChange(models.Model):
         indexes = (
             models.Index(fields=("rate_import", "provider", "model"), name="rate_change_of_an_import"),
             models.Index(fields=("rate_import",), condition=Q(state="pending"), name="rate_change_waits"),
+            models.Index(fields=("source", "provider", "model"), condition=Q(state="rejected"), name="rate_change_rejected"),
         )
         triggers = (
             never_truncated(),
@@ -219,7 +229,7 @@ class RateStatement(models.Model):
     source = models.CharField(max_length=64)
     provider = models.CharField(max_length=64)
     model = models.CharField(max_length=200)
-    unit_kind = models.CharField(max_length=12)
+    unit_kind = models.CharField(max_length=16)
     service_tier = models.CharField(max_length=32)
     is_batch = models.BooleanField()
     context_threshold = models.PositiveIntegerField()

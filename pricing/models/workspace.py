@@ -12,20 +12,31 @@ from typing import Final
 
 import pgtrigger
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from simple_history.models import HistoricalRecords
 
-from config.base.exact import CREDIT_DIGITS, CREDIT_PLACES, MONEY_DIGITS, MONEY_PLACES
+from config.base.exact import CREDIT_DIGITS, CREDIT_PLACES, MONEY_DIGITS, MONEY_PLACES, MONEY_STEP
 from config.base.models import raises_generation
 
 THE_WORKSPACE: Final = 1
+_SHARE_STEP: Final = Decimal("0.0001")  # shares have four places
+# The constraints below hold the same bounds; a form says them at the field, in words.
+_A_SHARE_BELOW_1: Final = [
+    MinValueValidator(0, "Must not be below 0."),
+    MaxValueValidator(1 - _SHARE_STEP, "Must be below 1: 0.6 stands for 60 %%."),
+]
 
 
 def validate_time_zone(name: str) -> None:
     """Refuse a name that is not in the IANA time zone database."""
     if name not in zoneinfo.available_timezones():
         raise ValidationError(f"{name!r} is not a time zone: use an IANA name such as Europe/Vienna.", "time_zone")
+
+
+class SpentRefundPolicy(models.TextChoices):
+    RECEIVABLE = "receivable", "The customer owes them"
+    WRITE_OFF = "write_off", "We bear the loss"
 
 
 class Workspace(models.Model):
@@ -48,6 +59,7 @@ class Workspace(models.Model):
     credit_value = models.DecimalField(
         max_digits=MONEY_DIGITS,
         decimal_places=MONEY_PLACES,
+        validators=[MinValueValidator(MONEY_STEP, "Must be above 0.")],
         default=Decimal("0.01"),
         help_text="What one credit is worth in the book currency where nothing was paid for it.",
     )
@@ -55,31 +67,44 @@ class Workspace(models.Model):
         max_digits=5,
         decimal_places=4,
         default=Decimal("0.60"),
+        validators=_A_SHARE_BELOW_1,
         help_text="The share of an event's credit value that should be left after provider cost: 0.6 is 60 %.",
     )
     margin_tolerance = models.DecimalField(
         max_digits=5,
         decimal_places=4,
         default=Decimal("0.02"),
+        validators=_A_SHARE_BELOW_1,
         help_text="The Advisor leaves a price alone while its margin is this near to the target: 0.02 is two percentage points.",
     )
     advisor_max_step = models.DecimalField(
         max_digits=5,
         decimal_places=4,
         default=Decimal("0.25"),
+        validators=[
+            MinValueValidator(_SHARE_STEP, "Must be above 0."),
+            MaxValueValidator(1, "Must be at most 1, which stands for 100 %%."),
+        ],
         help_text="The Advisor moves a price by at most this share at a time: 0.25 is 25 %.",
     )
     advisor_window_days = models.PositiveSmallIntegerField(
-        default=28, help_text="How many days of usage the Advisor looks at, now and when the price was decided."
+        default=28,
+        validators=[MinValueValidator(1, "Must be at least 1 day."), MaxValueValidator(366, "Must be at most 366 days.")],
+        help_text="How many days of usage the Advisor looks at, now and when the price was decided.",
     )
     advisor_cooldown_days = models.PositiveSmallIntegerField(
         default=14, help_text="The Advisor leaves a price alone so long after a change."
     )
-    advisor_minimum_events = models.PositiveIntegerField(default=200, help_text="With fewer events the Advisor withholds its advice.")
+    advisor_minimum_events = models.PositiveIntegerField(
+        default=200,
+        validators=[MinValueValidator(1, "Must be at least 1 event.")],
+        help_text="With fewer events the Advisor withholds its advice.",
+    )
     advisor_max_unpriced = models.DecimalField(
         max_digits=5,
         decimal_places=4,
         default=Decimal("0.05"),
+        validators=_A_SHARE_BELOW_1,
         help_text="With a larger share of events without a known provider cost the Advisor withholds its advice.",
     )
     prices_need_approval = models.BooleanField(
@@ -89,11 +114,24 @@ class Workspace(models.Model):
         max_digits=CREDIT_DIGITS,
         decimal_places=CREDIT_PLACES,
         default=Decimal(10_000),
+        validators=[MinValueValidator(0, "Must not be below 0.")],
         help_text="Manual grants, adjustments and refunds above this many credits need a second person.",
+    )
+    refund_limit = models.DecimalField(
+        max_digits=MONEY_DIGITS,
+        decimal_places=MONEY_PLACES,
+        default=Decimal(100),
+        help_text="Refunds of top-ups above this amount, in the book currency, need a second person.",
+    )
+    spent_refund_policy = models.CharField(
+        max_length=10,
+        choices=SpentRefundPolicy.choices,
+        default=SpentRefundPolicy.RECEIVABLE,
+        help_text="What becomes of credits that were spent before their top-up was refunded or disputed.",
     )
     usage_retention_months = models.PositiveSmallIntegerField(
         default=25,
-        validators=[MinValueValidator(1)],
+        validators=[MinValueValidator(1, "Must be at least 1 month.")],
         help_text="How many months raw usage records are kept. Ledger entries and rollups stay for ever.",
     )
 
@@ -127,6 +165,10 @@ class Workspace(models.Model):
                 ),
             ),
             models.CheckConstraint(name="workspace_approval_limit_not_negative", condition=models.Q(approval_limit_credits__gte=0)),
+            models.CheckConstraint(name="workspace_refund_limit_not_negative", condition=models.Q(refund_limit__gte=0)),
+            models.CheckConstraint(
+                name="workspace_spent_refund_policy_known", condition=models.Q(spent_refund_policy__in=SpentRefundPolicy.values)
+            ),
             models.CheckConstraint(name="workspace_retention_positive", condition=models.Q(usage_retention_months__gte=1)),
         )
         triggers = (

@@ -4,21 +4,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from django.contrib.auth.models import User
-
 from config.base.exact import CONTEXT
 from pricing.advisor.evidence import Evidence
 from pricing.advisor.policy import Policy
 from pricing.comparison import Figure, compare
 from pricing.definition import Definition
-from pricing.models import OPEN, PriceVersion, Proposal
-from pricing.queries import timeline, workspace
+from pricing.models import OPEN, PriceVersion, Proposal, ProposalState
+from pricing.queries import deciders, grounds, timeline, workspace
 from pricing.rating import explain
 
-DECIDE: Final = "pricing.decide_proposal"
 NAMED: Final = 5
 LARGE: Final = ("evidence", "policy", "recommendation", "backtest")  # lists leave them out
-_PERMISSIONS_BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +42,15 @@ class ProposalPage:
     currency: str
     involved: frozenset[int]
     deciders: Deciders
+    changes: tuple[str, ...]  # what its evidence was made from and is not so any more, while it is open
+    successor: Proposal | None  # of one that was superseded: what was proposed for the rule next
 
     @property
     def is_open(self) -> bool:
         return self.proposal.state in OPEN
 
     @property
-    def is_stale(self) -> bool:
+    def is_overtaken(self) -> bool:
         return self.is_open and self.latest != self.proposal.base_version
 
 
@@ -84,6 +82,8 @@ def load(proposal: Proposal) -> ProposalPage:
         currency=evidence.currency if evidence else settings.currency,
         involved=(hands := involved(proposal)),
         deciders=_deciders(hands),
+        changes=grounds.changes(proposal) if proposal.state in OPEN else (),
+        successor=_successor(proposal),
     )
 
 
@@ -99,7 +99,13 @@ def involved(proposal: Proposal) -> frozenset[int]:
     return frozenset(person for person in (proposal.created_by_id, *editors) if person is not None)
 
 
+def _successor(proposal: Proposal) -> Proposal | None:
+    if proposal.state != ProposalState.SUPERSEDED:
+        return None
+    return Proposal.objects.filter(rule=proposal.rule_id, pk__gt=proposal.pk).exclude(state=ProposalState.DRAFT).order_by("pk").first()
+
+
 def _deciders(but: frozenset[int]) -> Deciders:
-    people = User.objects.with_perm(DECIDE, backend=_PERMISSIONS_BACKEND).filter(is_staff=True).exclude(pk__in=but)
+    people = deciders.people().exclude(pk__in=but)
     names: list[str] = list(people.order_by("username").values_list("username", flat=True))
     return Deciders(tuple(names[:NAMED]), max(0, len(names) - NAMED))

@@ -3,6 +3,7 @@
 from django.db.models import BooleanField, ExpressionWrapper, F, OuterRef, Q, QuerySet, Subquery
 
 from pricing.models import OPEN, PriceRule, PriceVersion, Proposal, ProposalState
+from pricing.queries import grounds
 
 _PEOPLE = ("created_by", "edited_by", "decided_by")
 
@@ -28,11 +29,14 @@ def is_stale(proposal: Proposal) -> bool:
 
 
 def with_staleness() -> "QuerySet[Proposal]":
-    """Return all proposals with their rule and people; each has `is_stale`: it is open and the rule has another version since."""
+    """Return all proposals with their rule and people; each has `is_stale`.
+
+    It is open, and the rule has another version since, or something that its evidence was made from has changed.
+    """
     latest = PriceVersion.objects.filter(rule=OuterRef("rule")).order_by("-number").values("pk")[:1]
     overtaken = Q(latest_version__isnull=False) & (Q(base_version=None) | ~Q(base_version=F("latest_version")))
     return (
-        Proposal.objects.select_related("rule__event_type", "base_version", "undoes", "version", *_PEOPLE)
+        grounds.with_changes(Proposal.objects.select_related("rule__event_type", "base_version", "undoes", "version", *_PEOPLE))
         .alias(latest_version=Subquery(latest))
-        .annotate(is_stale=ExpressionWrapper(Q(state__in=OPEN) & overtaken, output_field=BooleanField()))
+        .annotate(is_stale=ExpressionWrapper(Q(state__in=OPEN) & (overtaken | Q(has_changed_grounds=True)), output_field=BooleanField()))
     )

@@ -1,13 +1,14 @@
 """What an import is compared with, and what of imports waits for a decision."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from decimal import Decimal
 from typing import Final
 
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from pricing.feeds.diff import Catalogue, Known
+from pricing.feeds.diff import Catalogue, Kind, Known, Line
 from pricing.feeds.guards import Statement
 from pricing.feeds.statement import Figure, ModelName, SeriesKey
 from pricing.models import ChangeState, ProviderModel, ProviderRate, RateChange, RateImport, RateStatement
@@ -16,7 +17,10 @@ from pricing.units import UnitKind
 _SERIES: Final = ("provider", "model", "unit_kind", "service_tier", "is_batch", "context_threshold")
 _OF_SERIES: Final = ("unit_kind", "service_tier", "is_batch", "context_threshold")
 _FIGURE: Final = ("price", "per", "currency")
-Rejected = tuple[SeriesKey | ModelName, str, Figure | None]
+_OURS: Final = ("catalogue_price", "catalogue_per", "catalogue_currency")
+_MODELS_A_QUERY: Final = 1_000
+# The series, or the model whose names are added; the kind; these names; what the catalogue said; what the feed said.
+Identity = tuple[SeriesKey | ModelName, str, frozenset[str], Figure | None, Figure | None]
 
 
 def catalogue(*, providers: Collection[str] = ()) -> Catalogue:
@@ -48,21 +52,43 @@ def statements_of_others(*, source: str, providers: Collection[str]) -> dict[Ser
     return found
 
 
-def rejected(*, source: str) -> set[Rejected]:
-    """Return the lines of `source` that a person decided against, so that they are not proposed again."""
-    rows = RateChange.objects.filter(source=source, state=ChangeState.REJECTED)
-    return {identity(row) for row in rows}
+def rejected(*, source: str, models: Collection[ModelName]) -> set[Identity]:
+    """Return the lines of `source` about `models` that a person decided against, so that they are not proposed again."""
+    found: set[Identity] = set()
+    names = sorted(models)
+    for start in range(0, len(names), _MODELS_A_QUERY):
+        some = names[start : start + _MODELS_A_QUERY]
+        rows = RateChange.objects.filter(source=source, state=ChangeState.REJECTED)
+        rows = rows.filter(provider__in={model.provider for model in some}, model__in={model.name for model in some})
+        said = rows.order_by().values_list(*_SERIES, "kind", "aliases", *_OURS, *_FIGURE).distinct()
+        for row in said.iterator(chunk_size=5000):
+            key = _key(*row[:6]) if row[2] else ModelName(*row[:2])
+            found.add(_identity(key, row[6], row[7], _figure(*row[8:11]), _figure(*row[11:14])))
+    return found
 
 
-def identity(change: RateChange) -> Rejected:
-    """Return what makes a line the same as that of another import."""
-    owner = ModelName(change.provider, change.model)
-    return series_key(change) or owner, change.kind, change.theirs
+def identity_of(line: Line) -> Identity:
+    """Return what makes a line the same as one that was rejected."""
+    return _identity(line.key or line.owner, line.kind.value, line.aliases, line.ours, line.theirs)
+
+
+def _identity(key: SeriesKey | ModelName, kind: str, aliases: Iterable[str], ours: Figure | None, theirs: Figure | None) -> Identity:
+    """What the catalogue said is part of it: a figure that was wrong then may be right once the catalogue has moved."""
+    return key, kind, frozenset(aliases if kind == Kind.ALIAS else ()), ours, theirs
+
+
+def _figure(price: Decimal | None, per: int | None, currency: str) -> Figure | None:
+    return None if price is None or per is None else Figure(price, per, currency)
 
 
 def series_key(change: RateChange) -> SeriesKey | None:
     """Return the series that a line is about; None where it adds names."""
     return _key(*(getattr(change, name) for name in _SERIES)) if change.unit_kind else None
+
+
+def releases(*, source: str) -> "QuerySet[RateImport]":
+    """Return the releases of a source that were imported, the newest first; without the comparisons that came later."""
+    return RateImport.objects.filter(source=source, again_of=None).order_by("-as_of", "-id")
 
 
 def pending() -> "QuerySet[RateChange]":
@@ -72,13 +98,13 @@ def pending() -> "QuerySet[RateChange]":
 
 def pending_imports() -> "QuerySet[RateImport]":
     """Return the imports of which a line waits."""
-    return RateImport.objects.filter(pk__in=pending().values("rate_import"))
+    return RateImport.objects.defer("release").filter(pk__in=pending().values("rate_import"))
 
 
 def with_counts() -> "QuerySet[RateImport]":
     """Return all imports, each with how many of its lines wait, and how many of these a guard holds back."""
     waiting = pending().filter(rate_import=OuterRef("pk"))
-    return RateImport.objects.annotate(waiting=_counted(waiting), held=_counted(waiting.exclude(guards=[])))
+    return RateImport.objects.defer("release").annotate(waiting=_counted(waiting), held=_counted(waiting.exclude(guards=[])))
 
 
 def _counted(changes: "QuerySet[RateChange]") -> Coalesce:

@@ -100,12 +100,18 @@ def _waiting(proposal: Proposal) -> Waiting:
         phase=Phase(proposal.state),
         sentence=explain(proposal.as_price()),
         effective_from=proposal.effective_from,
-        reason=proposal.reason,
+        reason=_reason(proposal),
         created_by=_name(proposal.created_by) or str(ProposalSource.ADVISOR.label),
         edited_by=_name(proposal.edited_by),
         created_at=proposal.created_at,
         is_stale=proposals.is_stale(proposal),
     )
+
+
+def _reason(proposal: Proposal) -> str:
+    """Return why the price is what it is: whoever edited it gave a reason of their own."""
+    edited = proposal.edits.order_by("-id").first() if proposal.original else None
+    return edited.reason if edited else proposal.reason
 
 
 def _name(person: User | None) -> str:

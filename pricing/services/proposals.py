@@ -1,21 +1,20 @@
 """Deciding about prices: a price in force changes only by a proposal that a second person approves.
 
 draft → proposed → approved | rejected | withdrawn | superseded. Every step takes the row of the rule first, so that two
-people who decide at once find each other's decision, and then, where it publishes, the lock that charges share.
+people who decide at once find each other's decision, and then, where it publishes, the lock that charges share. The
+Advisor's own road is `advising`.
 """
 
-from datetime import datetime, timedelta
-from typing import Any, NoReturn, Protocol
+from datetime import datetime
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from pricing.advisor.evidence import Evidence, digest
-from pricing.advisor.policy import Policy
 from pricing.definition import Definition
-from pricing.models import OPEN, PriceRule, PriceVersion, Proposal, ProposalEdit, ProposalSource, ProposalState
+from pricing.models import PriceRule, PriceVersion, Proposal, ProposalEdit, ProposalSource, ProposalState
 from pricing.queries import timeline, workspace
-from pricing.services import notices, prices
+from pricing.services import notices, prices, proposal_steps
 from pricing.services.refusals import (
     FourEyesError,
     InvalidPriceError,
@@ -23,32 +22,11 @@ from pricing.services.refusals import (
     NeedsApprovalError,
     NothingToUndoError,
     NotTheAuthorError,
-    OpenProposalError,
+    PriceRefusedError,
     ProposalDecidedError,
     ProposalIsDraftError,
-    StaleProposalError,
-    StartsTooSoonError,
     UnchangedPriceError,
 )
-
-_CHANGES_THE_PRICE = frozenset({"raise", "lower"})
-# As long as a publication waits for its lock at most, and a little more.
-_WAIT_FOR_CHARGES = timedelta(seconds=5)
-
-
-class Advice(Protocol):
-    """What the Advisor recommends, as `pricing.advisor.recommend` returns it."""
-
-    @property
-    def verdict(self) -> str: ...
-
-    @property
-    def definition(self) -> Definition | None: ...
-
-    @property
-    def headline(self) -> str: ...
-
-    def as_json(self) -> dict[str, Any]: ...
 
 
 @transaction.atomic
@@ -63,8 +41,8 @@ def propose(
         OpenProposalError: another person's proposal, or one of one's own, waits for a decision.
         StartsTooSoonError, LaterVersionError, RuleEndedLaterError: it could not start then, were it approved at once.
     """
-    made = _new(_lock(rule.pk), definition, reason, effective_from, actor, now)
-    return _ask(made, now=now)
+    made = _new(proposal_steps.lock(rule.pk), definition, reason, effective_from, actor, now)
+    return proposal_steps.ask(made, now=now)
 
 
 @transaction.atomic
@@ -76,7 +54,7 @@ def save_draft(
     Raises:
         InvalidPriceError, UnchangedPriceError: as `propose`.
     """
-    made = _new(_lock(rule.pk), definition, reason, effective_from, actor, now)
+    made = _new(proposal_steps.lock(rule.pk), definition, reason, effective_from, actor, now)
     made.save()
     return made
 
@@ -91,106 +69,57 @@ def submit(*, proposal: Proposal, actor: User, now: datetime) -> Proposal:
         StaleProposalError: the rule has another version since.
         OpenProposalError, StartsTooSoonError, LaterVersionError, RuleEndedLaterError: as `propose`.
     """
-    row = _open(proposal)
+    row = proposal_steps.still_open(proposal)
     if row.state != ProposalState.DRAFT:
         raise ProposalDecidedError(f"{row} was submitted already: it waits for a decision.")
     _only_its_author(row, actor, "submit a draft")
-    _refuse_stale(row)
-    return _ask(row, now=now)
-
-
-@transaction.atomic
-def advise(
-    *, rule: PriceRule, evidence: Evidence, policy: Policy, recommendation: Advice, backtest: dict[str, Any] | None, now: datetime
-) -> Proposal | None:
-    """Let the Advisor propose what it recommends; return its open proposal, None where it has nothing to propose.
-
-    It never stands beside a proposal that a person made or edited, repeats no proposal that stands on the same evidence, and after a
-    rejection it rests as long as after a change. What it does not recommend any more is superseded.
-
-    Raises:
-        InvalidPriceError: the recommended price could not be published.
-    """
-    locked = _lock(rule.pk)
-    latest = timeline.latest(locked)
-    standing = _proposed(locked)
-    if standing is not None and _is_in_hand(standing) and (latest is None or standing.base_version_id == latest.pk):
-        return None
-    wanted = recommendation.definition if recommendation.verdict in _CHANGES_THE_PRICE else None
-    if wanted is None or latest is None or latest.number != evidence.version:
-        # With another version since, or one that is scheduled, the evidence is about a price that goes anyway.
-        _supersede(standing, "The Advisor does not recommend it any more.", now)
-        return None
-    said = (latest.pk, evidence.hash, wanted.as_json())
-    if standing is not None and (standing.base_version_id, standing.evidence_hash, standing.definition) == said:
-        return standing
-    if standing is None and _rests(locked, policy, now):
-        return None
-    _supersede(standing, "The Advisor has newer evidence.", now)
-    prices.check(wanted, recommendation.headline)
-    made = Proposal(
-        rule=locked,
-        base_version=latest,
-        source=ProposalSource.ADVISOR,
-        definition=wanted.as_json(),
-        reason=recommendation.headline,
-        evidence=evidence.as_json(),
-        evidence_hash=evidence.hash,
-        policy=policy.as_json(),
-        recommendation=recommendation.as_json(),
-        backtest=backtest,
-        created_at=now,
-    )
-    # Whoever was asked about this price already is not asked again each morning.
-    return _ask(made, now=now, is_news=standing is None or standing.definition != made.definition)
+    proposal_steps.refuse_stale(row)
+    return proposal_steps.ask(row, now=now)
 
 
 @transaction.atomic
 def edit(
-    *, proposal: Proposal, definition: Definition, effective_from: datetime | None, reason: str, actor: User, now: datetime
+    *, proposal: Proposal, definition: Definition, effective_from: datetime | None, reason: str, actor: User, seen: str = "", now: datetime
 ) -> Proposal:
     """Put another price in the place of the proposed one; who does so cannot decide on it any more.
 
-    A draft is its author's own and rewritten as it stands. Of a submitted one the first price is kept, and every edit.
+    `seen` is the `fingerprint` of the price that `actor` read, so that nobody's edit is replaced unseen.
+    A draft is its author's own and rewritten as it stands. Of a submitted one the first price is kept, and every edit, and
+    those who may still decide are told.
 
     Raises:
         ProposalDecidedError, StaleProposalError: there is nothing left to edit.
+        UnseenEditError: somebody else edited it meanwhile.
         InvalidPriceError, UnchangedPriceError, StartsTooSoonError, LaterVersionError, RuleEndedLaterError: as `propose`.
         NotTheAuthorError: the draft is somebody else's.
     """
-    row = _open(proposal)
-    _refuse_stale(row)
+    row = proposal_steps.still_open(proposal)
+    proposal_steps.refuse_stale(row)
+    if row.state == ProposalState.DRAFT:
+        _only_its_author(row, actor, "change a draft")
+    proposal_steps.refuse_unseen(row, seen)
     prices.check(definition, reason)
     _refuse_unchanged(row.base_version, definition)
     row.effective_from = effective_from
     if row.state == ProposalState.DRAFT:
-        _only_its_author(row, actor, "change a draft")
         row.reason = reason
     else:
-        _check_start(row, now)
-        ProposalEdit.objects.create(
-            proposal=row, definition=definition.as_json(), effective_from=effective_from, reason=reason, edited_by=actor, edited_at=now
-        )
-        row.original = row.original or row.definition
-        row.edited_by, row.edited_at = actor, now
+        _keep_edit(row, definition, reason, actor, now)
     if row.definition != definition.as_json():
-        row.definition, row.backtest = definition.as_json(), None
+        row.definition, row.backtest, row.backtest_tried_at = definition.as_json(), None, None
     row.save()
     return row
 
 
-@transaction.atomic
-def record_backtest(*, proposal: Proposal, definition: Definition, backtest: dict[str, Any]) -> Proposal:
-    """Keep what `definition` would have charged with an open proposal; one that was edited meanwhile is left as it is.
-
-    Raises:
-        ProposalDecidedError: it is not open any more.
-    """
-    row = _open(proposal)
-    if row.backtest is None and row.definition == definition.as_json():
-        row.backtest = backtest
-        row.save(update_fields=["backtest"])
-    return row
+def _keep_edit(row: Proposal, definition: Definition, reason: str, actor: User, now: datetime) -> None:
+    """Write down what was edited, and owe a notice to those who may still decide."""
+    proposal_steps.check_start(row, now)
+    kept = ProposalEdit.objects.create(
+        proposal=row, definition=definition.as_json(), effective_from=row.effective_from, reason=reason, edited_by=actor, edited_at=now
+    )
+    row.original = row.original or row.definition
+    row.edited_by, row.edited_at = actor, now
+    notices.of_edit(kept, now=now)
 
 
 @transaction.atomic
@@ -206,15 +135,15 @@ def approve(
     Raises:
         ProposalDecidedError, ProposalIsDraftError: it does not wait for a decision.
         FourEyesError: `actor` proposed or edited it.
-        StaleProposalError: the rule has another version since, or the proposal another price.
+        StaleProposalError: the rule has another version since, or what the Advisor looked at has changed.
+        UnseenEditError: the proposal has another price since.
         MissingStartError: neither the proposal nor `effective_from` says when it starts.
         InvalidPriceError: there is no reason.
         StartsTooSoonError, LaterVersionError, RuleEndedLaterError: as `prices.publish_version`.
     """
     row = _to_decide(proposal, reason, actor)
-    _refuse_stale(row)
-    if seen and seen != fingerprint(row):
-        raise StaleProposalError(f"{row} was edited since you opened it: read the page again before you decide.")
+    proposal_steps.refuse_stale(row)
+    proposal_steps.refuse_unseen(row, seen)
     edited = row.edits.order_by("-id").first()
     starts = effective_from or row.effective_from
     if starts is None:
@@ -253,30 +182,49 @@ def withdraw(*, proposal: Proposal, reason: str = "", actor: User, now: datetime
         ProposalDecidedError: it is not open any more.
         NotTheAuthorError: it is somebody else's, or the Advisor's.
     """
-    row = _open(proposal)
+    row = proposal_steps.still_open(proposal)
     _only_its_author(row, actor, "withdraw a proposal")
-    _close(row, ProposalState.WITHDRAWN, reason, now)
+    proposal_steps.close(row, ProposalState.WITHDRAWN, reason, now)
     return row
 
 
 @transaction.atomic
-def undo(*, version: PriceVersion, reason: str, actor: User, now: datetime) -> Proposal:
+def undo(*, version: PriceVersion, reason: str, effective_from: datetime | None = None, actor: User, now: datetime) -> Proposal:
     """Propose the price that was in force before `version`; it takes the same road as any other.
 
     Raises:
-        NothingToUndoError: it is the rule's first version, or not its latest.
-        UnchangedPriceError, OpenProposalError, InvalidPriceError: as `propose`.
+        NothingToUndoError: it is the rule's first version, or not its latest, or nobody approves prices here.
+        UnchangedPriceError, OpenProposalError, InvalidPriceError, StartsTooSoonError, LaterVersionError: as `propose`.
     """
-    rule = _lock(version.rule_id)
+    rule = proposal_steps.lock(version.rule_id)
+    before = _before(rule, version)
+    made = _new(rule, before.definition(), reason, effective_from, actor, now)
+    made.undoes = version
+    return proposal_steps.ask(made, now=now)
+
+
+def against_undoing(version: PriceVersion) -> str:
+    """Say why `undo` would refuse `version` just now; empty where it would not."""
+    try:
+        before = _before(version.rule, version)
+        _refuse_unchanged(version, before.definition())
+        proposal_steps.refuse_in_the_way(version.rule)
+    except PriceRefusedError as refusal:
+        return refusal.detail
+    return ""
+
+
+def _before(rule: PriceRule, version: PriceVersion) -> PriceVersion:
+    """Return the price that `version` of `rule` followed. Raises NothingToUndoError."""
     latest = timeline.latest(rule)
-    before = rule.versions.filter(number__lt=version.number).order_by("-number").first()
     if latest != version:
         raise NothingToUndoError(f"{version} has been followed by {latest}: undo that one, or propose the price that you want.")
+    before = rule.versions.filter(number__lt=version.number).order_by("-number").first()
     if before is None:
         raise NothingToUndoError(f"{version} is the rule's first price, so there is none to go back to: propose the price that you want.")
-    made = _new(rule, before.definition(), reason, None, actor, now)
-    made.undoes = version
-    return _ask(made, now=now)
+    if not needs_approval(rule):
+        raise NothingToUndoError("Prices need no approval here, so nobody decides on proposals: publish the price that you want.")
+    return before
 
 
 @transaction.atomic
@@ -289,28 +237,19 @@ def publish_directly(
         NeedsApprovalError: the rule has a price, and prices need approval.
         InvalidPriceError, StartsTooSoonError, LaterVersionError, RuleEndedLaterError: as `prices.publish_version`.
     """
-    locked = _lock(rule.pk)
+    locked = proposal_steps.lock(rule.pk)
     if needs_approval(locked):
         raise NeedsApprovalError(f"{locked} has a price, and a price changes only with a second person's approval: propose it instead.")
     return _publish(locked, definition, effective_from=effective_from, reason=reason, actor=actor, now=now)
 
 
-def fingerprint(proposal: Proposal) -> str:
-    """Return what stands for the price as it is proposed now."""
-    return digest(proposal.definition)
-
-
 def needs_approval(rule: PriceRule) -> bool:
     """Say whether the next price of `rule` has to be proposed: once its event type has a price, for whomever, people are charged."""
-    return workspace.load().prices_need_approval and _is_priced(rule)
-
-
-def _is_priced(rule: PriceRule) -> bool:
-    return PriceVersion.objects.filter(rule__event_type=rule.event_type_id).exists()
+    return workspace.load().prices_need_approval and proposal_steps.is_priced(rule)
 
 
 def _publish(rule: PriceRule, definition: Definition, **decisions: Any) -> PriceVersion:
-    _refuse_a_late_exception(rule, decisions["effective_from"], decisions["now"])
+    proposal_steps.refuse_a_late_exception(rule, decisions["effective_from"], decisions["now"])
     return prices.publish_version(
         rule=rule,
         credits_per_event=definition.credits_per_event,
@@ -323,31 +262,8 @@ def _publish(rule: PriceRule, definition: Definition, **decisions: Any) -> Price
     )
 
 
-def in_the_way(rule: PriceRule) -> Proposal | None:
-    """Return the proposal that lets no other stand beside it: one that a person made or edited and that is not stale."""
-    standing = _proposed(rule)
-    if standing is None or not _is_in_hand(standing) or standing.base_version != timeline.latest(rule):
-        return None
-    return standing
-
-
-def _lock(rule_id: int) -> PriceRule:
-    """Take the rule for this transaction: of all that is proposed and decided about it, one thing happens at a time."""
-    return PriceRule.objects.select_for_update(of=("self",), no_key=True).select_related("event_type").get(pk=rule_id)
-
-
-def _open(proposal: Proposal) -> Proposal:
-    """Take its rule, and return the proposal as it is by now."""
-    rule = _lock(proposal.rule_id)
-    row = Proposal.objects.select_related("base_version", "created_by", "edited_by", "decided_by").get(pk=proposal.pk)
-    row.rule = rule
-    if row.state not in OPEN:
-        _refuse_decided(row)
-    return row
-
-
 def _to_decide(proposal: Proposal, reason: str, actor: User) -> Proposal:
-    row = _open(proposal)
+    row = proposal_steps.still_open(proposal)
     if row.state == ProposalState.DRAFT:
         raise ProposalIsDraftError(f"{row} is a draft: {row.created_by} submits it first.")
     if actor == row.created_by:
@@ -357,21 +273,6 @@ def _to_decide(proposal: Proposal, reason: str, actor: User) -> Proposal:
     if not reason.strip():
         raise InvalidPriceError("reason must say why you decided so", (("reason", "must say why you decided so"),))
     return row
-
-
-def _refuse_decided(row: Proposal) -> NoReturn:
-    who = f" by {row.decided_by}" if row.decided_by else ""
-    raise ProposalDecidedError(
-        f"{row} was {row.state}{who} meanwhile: nothing is left to do with it. Propose anew if you want another price."
-    )
-
-
-def _refuse_stale(row: Proposal) -> None:
-    latest = timeline.latest(row.rule)
-    if latest != row.base_version:
-        raise StaleProposalError(
-            f"{latest} has come since this was proposed, so it was thought of for another price: withdraw or reject it, and propose anew."
-        )
 
 
 def _only_its_author(row: Proposal, actor: User, what: str) -> None:
@@ -398,74 +299,9 @@ def _new(rule: PriceRule, definition: Definition, reason: str, effective_from: d
     )
 
 
-def _ask(row: Proposal, *, now: datetime, is_news: bool = True) -> Proposal:
-    """Let the proposal wait for a decision, and tell those who may decide."""
-    _check_start(row, now)
-    _make_room(row, now)
-    row.state = ProposalState.PROPOSED
-    row.save()
-    if is_news:
-        notices.of_proposal(row, now=now)
-    return row
-
-
-def _check_start(row: Proposal, now: datetime) -> None:
-    if row.effective_from is None:
-        return
-    if row.base_version is not None:
-        prices.check_follows(row.base_version, row.effective_from, now + prices.LEAD_TIME)
-    else:
-        _refuse_a_late_exception(row.rule, row.effective_from, now)
-
-
-def _refuse_a_late_exception(rule: PriceRule, starts: datetime, now: datetime) -> None:
-    """A rule's first price takes events from a wider or narrower rule, which may have been charged already."""
-    if timeline.latest(rule) is None and _is_priced(rule) and starts < now + prices.LEAD_TIME + _WAIT_FOR_CHARGES:
-        raise StartsTooSoonError(f"{rule.event_type.name} is charged by another rule already: let this price start two minutes from now.")
-
-
-def _make_room(row: Proposal, now: datetime) -> None:
-    """Supersede the open proposal of the rule, unless it is in the way."""
-    if (standing := in_the_way(row.rule)) is not None:
-        author = standing.edited_by or standing.created_by
-        raise OpenProposalError(f"{standing} by {author} waits for a decision: edit, decide or withdraw that one first.")
-    _supersede(_proposed(row.rule), f"{row.created_by or 'The Pricing Advisor'} proposed another price.", now)
-
-
-def _is_in_hand(row: Proposal) -> bool:
-    """Say whether a person made or edited it; what is the Advisor's alone may be replaced."""
-    return row.source == ProposalSource.PERSON or row.edited_by is not None
-
-
-def _proposed(rule: PriceRule) -> Proposal | None:
-    return (
-        Proposal.objects.select_related("rule__event_type", "base_version", "created_by", "edited_by")
-        .filter(rule=rule, state=ProposalState.PROPOSED)
-        .first()
-    )
-
-
-def _supersede(row: Proposal | None, reason: str, now: datetime) -> None:
-    if row is not None:
-        _close(row, ProposalState.SUPERSEDED, reason, now)
-        notices.of_decision(row, now=now)
-
-
-def _rests(rule: PriceRule, policy: Policy, now: datetime) -> bool:
-    """Say whether a person said no to the Advisor so lately that it does not ask again."""
-    refused = Proposal.objects.filter(rule=rule, source=ProposalSource.ADVISOR, state=ProposalState.REJECTED)
-    last = refused.order_by("-decided_at").values_list("decided_at", flat=True).first()
-    return last is not None and (now - last).days < policy.cooldown_days
-
-
-def _close(row: Proposal, state: ProposalState, reason: str, now: datetime) -> None:
-    row.state, row.decision_reason, row.decided_at = state, reason, now
-    row.save()
-
-
 def _decide(row: Proposal, state: ProposalState, reason: str, actor: User, now: datetime) -> None:
     row.decided_by = actor
-    _close(row, state, reason, now)
+    proposal_steps.close(row, state, reason, now)
     notices.of_decision(row, now=now)
 
 

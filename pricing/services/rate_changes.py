@@ -5,9 +5,11 @@ by the wrong figure is found by its id and costed again (re-rating). It waits fo
 them is either found by that or was costed by the right figure.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
@@ -15,9 +17,13 @@ from django.db import connection, transaction
 from pricing import price_book
 from pricing.locks import take_prices_lock_sql, take_rates_lock_sql
 from pricing.models import ProviderModel, ProviderRate, RateSeries
+from pricing.patterns import fixes_something, is_pattern
 from pricing.rate_catalogue import tier_of
 from pricing.services.refusals import RateRefusedError
 from pricing.units import UnitKind
+
+_POWERS_OF_TEN: Final = frozenset(10**places for places in range(10))
+_PROVIDER: Final = re.compile(r"[a-z0-9][a-z0-9 ._&+/-]{0,63}", re.IGNORECASE | re.ASCII)
 
 
 @transaction.atomic
@@ -27,8 +33,10 @@ def correct(
     """Put the right figure in the place of `rate`: for its whole period, or from `since` on, before which it was right.
 
     Raises:
-        RateRefusedError: the rate was corrected before, the figure is the same, or `since` is not within its period.
+        RateRefusedError: the rate was corrected before, the figure is the same, `per` is no power of ten, or `since` is not within
+            its period.
     """
+    _check_per(per)
     with connection.cursor() as cursor:
         cursor.execute(take_rates_lock_sql)
         cursor.execute(take_prices_lock_sql)
@@ -84,10 +92,14 @@ def add(
     Where the same unit has a later rate already, the new one ends where that begins.
 
     Raises:
-        RateRefusedError: no figure is given, or a unit has a rate at that moment.
+        RateRefusedError: no figure is given, one is for an odd number of units, the provider or the model has no name that an app
+            could report, or a unit has a rate at that moment.
     """
     if not prices:
         raise RateRefusedError("Type at least one price.")
+    for _, per in prices.values():
+        _check_per(per)
+    _check_names(provider, model)
     with connection.cursor() as cursor:
         cursor.execute(take_rates_lock_sql)
     found = price_book.current().catalogue.find(provider, model)
@@ -105,6 +117,24 @@ def add(
     return added
 
 
+def _check_per(per: int) -> None:
+    if per not in _POWERS_OF_TEN:
+        raise RateRefusedError(
+            f"A price is for 1, 10, 100 or another power of ten of units, not for {per:,}. Work it out for one of those."
+        )
+
+
+def _check_names(provider: str, model: str) -> None:
+    if not _PROVIDER.fullmatch(provider):
+        raise RateRefusedError("Write the provider as apps report it, beginning with a letter or a digit: anthropic, x-ai.")
+    if is_pattern(model):
+        raise RateRefusedError(
+            "A rate is of one model: write its name without * and #. A pattern of names is added to the model afterwards."
+        )
+    if not (model.isascii() and model.isprintable() and fixes_something(model)):
+        raise RateRefusedError("Write the model as apps report it, in letters and digits: gpt-5-mini.")
+
+
 def _end_of_gap(series: RateSeries, start: datetime) -> datetime | None:
     """Return when the next rate of the series begins; refuses where one holds at `start`."""
     valid = ProviderRate.objects.filter(series=series, voided_at=None)
@@ -120,8 +150,10 @@ def add_alias(*, model: ProviderModel, alias: str, reason: str, actor: User) -> 
     """Let a model be found by another name, or a pattern of names.
 
     Raises:
-        RateRefusedError: the model has that name, or another model of the provider does.
+        RateRefusedError: the model has that name, another model of the provider does, or the pattern would be nearly every name.
     """
+    if not fixes_something(alias):
+        raise RateRefusedError(f"{alias} would stand for models of any name. Write a letter or a digit of the names that are meant.")
     with connection.cursor() as cursor:
         cursor.execute(take_rates_lock_sql)
     model = ProviderModel.objects.select_for_update().get(pk=model.pk)

@@ -34,6 +34,7 @@ _ACCEPT_LINES: Final = """
     UPDATE pricing_ratechange SET state = 'accepted', rate_id = given.rate_id, decided_by_id = %s, decided_at = %s, decision_reason = %s
     FROM unnest(%s::bigint[], %s::bigint[]) AS given (id, rate_id) WHERE pricing_ratechange.id = given.id
 """
+_AGAIN: Final = "Compare the feed again, with the button on the page of its import."
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ def _locked(ids: Sequence[int]) -> list[RateChange]:
     _take_lock()
     lines = list(RateChange.objects.filter(pk__in=ids).order_by("id").select_for_update())
     if decided := [line for line in lines if line.state != ChangeState.PENDING]:
-        raise LineDecidedError(f"{decided[0]} is {decided[0].get_state_display().lower()} already. Load the page again.")
+        what_next = _AGAIN if decided[0].state == ChangeState.SUPERSEDED else "Load the page again."
+        raise LineDecidedError(f"{decided[0]} is {decided[0].get_state_display().lower()} already. {what_next}")
     return lines
 
 
@@ -142,7 +144,7 @@ def _place(plan: _Plan, line: RateChange, series: RateSeries, rates: list[Provid
     if present is not None and line.kind != Kind.NEW and start <= present.effective_from:
         start = now  # the same moment twice: what began then stays, and ends now
     following = next((rate for rate in rates if rate.effective_from >= start and rate is not present), None)
-    if why := _obstacle(line, start, present, following):
+    if why := _obstacle(line, start, present, following, now):
         return why
     if present is not None:
         present.effective_to = start
@@ -177,13 +179,15 @@ def _in_force(rates: list[ProviderRate], at: datetime) -> ProviderRate | None:
     return next((r for r in rates if r.effective_from <= at and (r.effective_to is None or at < r.effective_to)), None)
 
 
-def _obstacle(line: RateChange, start: datetime, present: ProviderRate | None, following: ProviderRate | None) -> str:
+def _obstacle(line: RateChange, start: datetime, present: ProviderRate | None, following: ProviderRate | None, now: datetime) -> str:
     """Say why the line cannot be taken over, with what can be done; empty where it can."""
     then = None if present is None else Figure(present.price, present.per, present.currency)
     if line.kind in {Kind.CHANGED, Kind.ENDED} and then != line.ours:
-        return f"The catalogue has changed since this was compared: {line} no longer costs what the line says. Import the feed again."
+        return f"The catalogue has changed since this was compared: {line} no longer costs what the line says. {_AGAIN}"
     if (line.kind == Kind.NEW and present is not None) or (following is not None and following.effective_from == start):
-        return f"The catalogue has a price of {line} by now. Import the feed again."
+        return f"The catalogue has a price of {line} by now. {_AGAIN}"
+    if present is not None and present.effective_to is not None and present.effective_to <= now:
+        return f"The price of {line} has ended on {present.effective_to:%Y-%m-%d}, after the line would begin. {_AGAIN}"
     if present is not None and present.effective_to is not None:
         return f"The price of {line} ends on {present.effective_to:%Y-%m-%d} as announced, and that stays. The next one can start then."
     if present is not None and start <= present.effective_from:

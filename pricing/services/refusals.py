@@ -62,9 +62,21 @@ class OpenProposalError(PriceRefusedError):
 
 
 class StaleProposalError(PriceRefusedError):
-    """The rule has another version since: withdraw or reject the proposal, and propose anew."""
+    """The rule has another version since, or the evidence has changed: reject the proposal, and propose or let advise anew."""
 
     code = "stale_proposal"
+
+
+class UnseenEditError(StaleProposalError):
+    """Somebody put another price in the proposed one's place meanwhile: read it before you go on."""
+
+    code = "proposal_edited_meanwhile"
+
+
+class EvidenceHoldsError(PriceRefusedError):
+    """The Advisor would say the same again: decide on what it proposes."""
+
+    code = "evidence_holds"
 
 
 class ProposalDecidedError(PriceRefusedError):
@@ -116,6 +128,12 @@ class GuardedLineError(RateRefusedError):
 
 
 class StaleLineError(RateRefusedError):
-    """The catalogue has changed since the feed was compared: import the feed again."""
+    """The catalogue has changed since the feed was compared: compare the feed again."""
 
     code = "rate_line_stale"
+
+
+class NotKeptError(RateRefusedError):
+    """There is no release to compare again: import one."""
+
+    code = "rate_release_not_kept"

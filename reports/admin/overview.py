@@ -20,7 +20,7 @@ from billing.queries import badges
 from config.base.admin import moment, places
 from pricing.admin import proposal_view
 from pricing.models import Proposal
-from pricing.queries import proposal_page, proposals
+from pricing.queries import deciders, proposals
 from reports.queries import overview
 
 # The check runs every hour; one that is a day old has stopped.
@@ -75,7 +75,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "tone": max((tile.tone for tile in tiles), key=list(Tone).index, default=Tone.CALM),
         "concerns": [tile for tile in tiles if tile.tone is not Tone.CALM],
         "undecided": [_to_decide(proposal) for proposal in undecided.first] if undecided else [],
-        "may_decide": request.user.has_perm(proposal_page.DECIDE),
+        "more_undecided": undecided is not None and undecided.count.number > len(undecided.first),
+        "may_decide": request.user.has_perm(deciders.DECIDE),
         "steps": steps,
         "endpoint": request.build_absolute_uri("/api/v1/events"),
         "places": _places(request),
@@ -88,6 +89,8 @@ def _places(request: HttpRequest) -> dict[str, str]:
         "keys": places.list_of(request, "billing.apikey"),
         "event_types": places.list_of(request, "pricing.eventtype"),
         "price_rules": places.list_of(request, "pricing.pricerule"),
+        "proposals": places.list_of(request, "pricing.proposal", "state__exact=proposed"),
+        "rate_imports": places.list_of(request, "pricing.rateimport"),
         "customers": places.list_of(request, "billing.customer"),
         "usage": places.list_of(request, "billing.usagerecord"),
         "ledger": places.list_of(request, "billing.ledgerentry"),

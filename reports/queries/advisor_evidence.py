@@ -1,4 +1,4 @@
-"""The evidence that the Pricing Advisor looks at, and the policy that people have set for it.
+"""The evidence that the Pricing Advisor looks at.
 
 The current window are the last whole days of the workspace's time zone, as many as the workspace says. A price answers
 only for what happened under it, so the window begins no earlier than the first whole day of the version in force. The
@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 
 from config.base.errors import DomainError
 from pricing.advisor.evidence import Evidence
-from pricing.advisor.policy import Policy
 from pricing.models import PriceRule, PriceVersion
 from pricing.queries import workspace
 from reports.queries import recorded_usage
@@ -24,20 +23,6 @@ class NoPriceInForceError(DomainError):
     """There is nothing to advise on."""
 
     code = "no_price_in_force"
-
-
-def policy() -> Policy:
-    """Return what the workspace says about advice."""
-    row = workspace.load()
-    return Policy(
-        target_margin=row.target_margin,
-        tolerance=row.margin_tolerance,
-        max_step=row.advisor_max_step,
-        cooldown_days=row.advisor_cooldown_days,
-        minimum_events=row.advisor_minimum_events,
-        max_unpriced=row.advisor_max_unpriced,
-        credit_value=row.credit_value,
-    )
 
 
 def last_days(*, now: datetime) -> tuple[datetime, datetime]:

@@ -105,7 +105,7 @@ def _kept(action: Action, asked: Decimal, credit_value: Decimal) -> tuple[Decima
 
 _ACTIONS = f"""{MOVED}
     SELECT id, customer_id, quantity, provider, model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
-           reasoning_tokens, audio_input_tokens, audio_output_tokens, images, video_seconds, requests,
+           cache_write_1h_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, images, video_seconds, requests,
            costed.credits - coalesce((SELECT sum((line->>'credits')::numeric) FROM jsonb_array_elements(price_lines) line
                                       WHERE line->>'kind' = 'waived'), 0),
            coalesce(paid.credits, 0), coalesce(paid.value, 0), CASE WHEN is_known THEN cost END

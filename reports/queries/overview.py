@@ -30,7 +30,7 @@ from billing.models import (
     Wallet,
     WalletStatus,
 )
-from billing.queries import badges
+from billing.queries import badges, costs
 from config.base.exact import CONTEXT, ZERO
 from pricing.models import PriceVersion, Proposal
 from pricing.queries import proposal_page, proposals, workspace
@@ -61,7 +61,9 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class Dearest:
-    """The charge of the week that cost us most, and what one of its event type brings in on average, at the credits' list value."""
+    """The charge of the week that cost us most, by what is known now, and what one of its event type brings in on average, at the
+    credits' list value.
+    """
 
     event: str
     cost: Decimal
@@ -156,14 +158,14 @@ def movements(*, now: datetime) -> Movements:
     today = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     since = today - WEEK
     rows = (
-        LedgerEntry.objects.filter(recorded_at__gte=since)
+        costs.with_known_charge_costs(LedgerEntry.objects.filter(recorded_at__gte=since))
         .values("kind", "event_type__name")
         .annotate(
             week=Sum("credits"),
             today=Coalesce(Sum("credits", filter=Q(recorded_at__gte=today)), ZERO),
             paid=Sum("value"),
             entries=Count("pk"),
-            dearest=Max("provider_cost"),
+            dearest=Max("known_cost", filter=Q(kind=EntryKind.CHARGE)),
         )
         .order_by()
     )
@@ -183,8 +185,10 @@ def movements(*, now: datetime) -> Movements:
 
 def record_of(dearest: Dearest, *, since: datetime) -> int:
     """Return the id of a usage record that cost so much; reads entries since then until one is found."""
-    entries = LedgerEntry.objects.filter(recorded_at__gte=since, kind=EntryKind.CHARGE, provider_cost=dearest.cost)
-    record_id: int = entries.filter(event_type__name=dearest.event).order_by().values_list("transaction_id", flat=True)[0]
+    entries = LedgerEntry.objects.filter(recorded_at__gte=since, kind=EntryKind.CHARGE, event_type__name=dearest.event)
+    record_id: int = (
+        costs.with_known_charge_costs(entries).filter(known_cost=dearest.cost).order_by().values_list("transaction_id", flat=True)[0]
+    )
     return record_id
 
 

@@ -103,8 +103,8 @@ def reading(patience: str = PATIENCE) -> Iterator[None]:
 COSTED: Final = """
     WITH costed AS NOT MATERIALIZED (
         SELECT r.id, r.customer_id, r.price_version_id, r.provider, r.model, r.is_batch, r.retries, r.fallbacks,
-               r.quantity, r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cache_write_tokens, r.reasoning_tokens,
-               r.audio_input_tokens, r.audio_output_tokens, r.images, r.video_seconds, r.credits, r.price_lines,
+               r.quantity, r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cache_write_tokens, r.cache_write_1h_tokens,
+               r.reasoning_tokens, r.audio_input_tokens, r.audio_output_tokens, r.images, r.video_seconds, r.credits, r.price_lines,
                CASE WHEN lower(r.service_tier) = ANY(%(standard)s) THEN %(standard_tier)s ELSE lower(r.service_tier) END AS service_tier,
                -- An app that tells a cost of its own has called somebody at least once.
                CASE WHEN r.cost_status = 'reported' THEN greatest(r.requests, 1) ELSE r.requests END AS requests,

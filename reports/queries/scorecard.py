@@ -59,12 +59,15 @@ class Score:
 def predicted_margin(proposal: Proposal) -> Decimal | None:
     """Return the margin that was expected of the price as it was approved; None where nothing told it.
 
-    A price that somebody edited, or that a person proposed, is not what the Advisor spoke of: its backtest tells.
+    The backtest is of that very price, with its minimum and its rounding, and is what those who decided read. Without one
+    it is what the Advisor expected, unless somebody edited the price that it spoke of.
     """
-    if proposal.recommendation and proposal.original is None:
+    if proposal.backtest:
+        share = proposal.backtest["margin_after"]
+    elif proposal.recommendation and proposal.original is None:
         share = proposal.recommendation["margin"]["suggested"]
     else:
-        share = proposal.backtest["margin_after"] if proposal.backtest else None
+        share = None
     return Decimal(share) if share is not None else None
 
 

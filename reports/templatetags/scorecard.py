@@ -1,19 +1,14 @@
-"""How the scorecard writes its figures."""
-
-from typing import Any
+"""How the scorecard writes its figures: as all pages do."""
 
 from django import template
 
+from config.base import figures
+
 register = template.Library()
+register.filter("percent", figures.on_page)
 
 
 @register.filter
-def percent(share: Any) -> str:
-    """Write a share of 1 as per cent with one place, a dash for nothing."""
-    return f"{share:.1%}" if share is not None else "-"
-
-
-@register.filter
-def points(share: Any) -> str:
-    """Write a difference of shares in percentage points, with its sign."""
-    return f"{100 * share:+.1f} points" if share is not None else "-"
+def points(difference: figures.Share | None) -> str:
+    """Write a difference of shares in percentage points, with its sign, a dash for nothing."""
+    return figures.points(difference) if difference is not None else "-"

@@ -1,8 +1,10 @@
 """A corpus of requests that nobody should send. Seeded: the number of a request makes the same request again."""
 
+import gzip
 import json
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +82,14 @@ BODIES: dict[str, dict[str, Any]] = {
         "expires_at": "2099-01-01T00:00:00Z",
         "promotional": True,
         "metadata": {},
+    },
+    "/topups": {
+        "customer": "user_42",
+        "amount": "1",
+        "currency": "USD",
+        "success_url": "https://example.com/thanks",
+        "cancel_url": "https://example.com/credits",
+        "idempotency_key": "bad",
     },
     "/runs/run_1": {"trigger": "push", "status": "running", "started_at": "2026-11-20T10:00:00Z", "ended_at": "2026-11-20T11:00:00Z"},
     "/jobs/job_1": {"run_id": "r", "agent_type": "x", "status": "queued", "started_at": "2026-11-20T10:00:00Z"},
@@ -216,9 +226,10 @@ def _unknown_field(pick: random.Random) -> Bad:
 
 
 def _missing_fields(pick: random.Random) -> Bad:
-    path = pick.choice(["/events", "/holds", "/wallets/user_42/deposit", "/holds/hold_1/capture"])
+    path = pick.choice(["/events", "/holds", "/wallets/user_42/deposit", "/holds/hold_1/capture", "/topups"])
     body = dict(BODIES[path])
-    required = [name for name in body if name in {"event", "customer", "idempotency_key", "credits", "amount", "currency", "payment_id"}]
+    needed = {"event", "customer", "idempotency_key", "credits", "amount", "currency", "payment_id", "success_url"}
+    required = [name for name in body if name in needed]
     if path == "/events":
         required.remove("customer")  # internal usage has none
     for name in pick.sample(required, pick.randint(1, len(required))):
@@ -297,6 +308,7 @@ def _wrong_path(pick: random.Random) -> Bad:
             "/holds/{}/release",
             "/{}",
             "/holds/{}/capture",
+            "/topups/{}",
         ]
     ).format(junk)
     method = "POST" if path.endswith(("refund", "release", "capture")) else "GET"
@@ -364,3 +376,77 @@ def _wrong_framing(pick: random.Random) -> Bad:
     if "idempotency_key" not in body or path == "/estimate":
         return _wrong_key(pick)
     return Bad(method, path, whole, {"Idempotency-Key": pick.choice(["\x00", "x" * 129, "a b", "é", "other"])})
+
+
+def bad_stripe_posts(event: dict[str, Any], sign: Callable[[bytes], str], seed: int = SEED, count: int = 1_000) -> Iterator[Bad]:
+    """Make `count` posts to `/stripe/webhook` that must be refused: whatever a right signature vouches for, and wrong ones."""
+    kinds = (_wrong_stripe_field, _wrong_stripe_field, _wrong_stripe_body, _wrong_stripe_signature, _wrong_stripe_framing)
+    for number in range(count):
+        pick = random.Random(f"{seed}-stripe-{number}")
+        post = kinds[number % len(kinds)](pick, event)
+        post.headers = {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": sign(post.body)} | post.headers
+        yield post
+
+
+def _wrong_stripe_field(pick: random.Random, event: dict[str, Any]) -> Bad:
+    wrong: dict[str, list[Any]] = {
+        "id": [*(text for text in NASTY_TEXT if not re.fullmatch("[!-~]{1,255}", text)), *NASTY_SHAPES, 1, "e" * 10_000],
+        "type": [*(text for text in NASTY_TEXT if not re.fullmatch("[!-~]{1,100}", text)), *NASTY_SHAPES, 1.5],
+        "object": [*NASTY_TEXT, *NASTY_SHAPES, "v2.core.event", "charge"],
+        "livemode": [*NASTY_TEXT, *NASTY_NUMBERS, None, [], {}, 0, 1],
+        "created": [*NASTY_TEXT, *NASTY_TIMES, -1, 0, 1.5, 2**63, 10**40, True, None, [], {}],
+        "data": [*NASTY_TEXT, *NASTY_SHAPES, {"object": None}, {"object": []}, {"object": "ch_1"}, {"object": {"id": "x" * 10_000}}],
+        "api_version": ["x" * 10_000, 1, 1.5, [], {}, True, "a b", "\x00", "é"],
+    }
+    name = pick.choice(list(wrong))
+    body = {**event, name: pick.choice(wrong[name])}
+    if pick.random() < 0.2 and name != "api_version":
+        del body[name]
+    return Bad("POST", "/stripe/webhook", _dump(body))
+
+
+def _wrong_stripe_body(pick: random.Random, event: dict[str, Any]) -> Bad:
+    whole = _dump(event)
+    depth = pick.choice([10, 1_000, 100_000])
+    inner = b'"a": ' + b"[" * 900 + b"]" * 900
+    bodies = [
+        *(b"", b"\xff", b"\x00", b"{", b"[]", b"null", b"1", b'"x"', b"{}{}", b'{"object": "event"}', b" " * 600_000),
+        *(
+            whole[: pick.randint(1, len(whole) - 1)],
+            whole + b"x",
+            b"\xef\xbb\xbf" + whole,
+            whole.decode().encode("utf-16"),
+            gzip.compress(whole),
+        ),
+        *(
+            b"[" * depth,
+            b'{"a":' * depth,
+            b"{" + inner + b"," + whole[1:],
+            whole[:-1] + b', "x": NaN}',
+            whole[:-1] + b', "x": ' + b"9" * 5_000 + b"}",
+        ),
+        *(whole[:-1] + b', "x": "\\ud800"}', whole[:-1] + b', "x": "\xed\xa0\x80"}', whole[:-1] + b', "x": "\xc3\x28"}'),
+        whole[:-1] + b', "x": "' + b"x" * 600_000 + b'"}',
+    ]
+    return Bad("POST", "/stripe/webhook", pick.choice(bodies))
+
+
+def _wrong_stripe_signature(pick: random.Random, event: dict[str, Any]) -> Bad:
+    headers = [
+        *("", "t=", "v1=", "t=1,v1=", "t=1,v1=abc", "t=abc,v1=abc", "é", "\x00", "t=1", ",,,", "=", "t=-1,v1=a", "t=1e9,v1=a"),
+        *(f"t={'9' * 5_000},v1=a", f"t={2**63},v1={'0' * 64}", "v1=é,t=1", "x" * 20_000, "t=1," + ",".join(["v1=a"] * 2_000)),
+    ]
+    return Bad("POST", "/stripe/webhook", _dump(event), {"Stripe-Signature": pick.choice(headers)})
+
+
+def _wrong_stripe_framing(pick: random.Random, event: dict[str, Any]) -> Bad:
+    whole = _dump(event)
+    choice = pick.randrange(4)
+    if choice == 0:
+        return Bad(pick.choice(["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "BREW"]), "/stripe/webhook", whole)
+    if choice == 1:
+        kinds = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json; charset=utf-16"]
+        return Bad("POST", "/stripe/webhook", whole, {"Content-Type": pick.choice(kinds)})
+    if choice == 2:
+        return Bad("POST", "/stripe/webhook", whole, length=pick.choice([len(whole) - 1, 2_000_001, 2**63, 10**50]))
+    return Bad("POST", pick.choice(["/stripe", "/stripe/", "/stripe/webhook/", "/stripe/webhook/x", "/Stripe/webhook"]), whole)

@@ -31,6 +31,11 @@ CALLS: dict[tuple[str, str], tuple[Scope, Any]] = {
     ("GET", "/wallets/user_42/entries"): (Scope.WALLETS, None),
     ("GET", "/wallets/user_42/lots"): (Scope.WALLETS, None),
     ("POST", "/wallets/user_42/deposit"): (Scope.WALLETS, a_deposit_of("pay_1")),
+    ("POST", "/topups"): (
+        Scope.TOPUPS,
+        {"customer": "user_42", "pack": "nothing", "success_url": "https://example.com/thanks", "idempotency_key": "t1"},
+    ),
+    ("GET", "/topups/topup_1"): (Scope.TOPUPS, None),
     ("PUT", "/runs/run_1"): (Scope.METER, {}),
     ("PUT", "/jobs/job_1"): (Scope.METER, {}),
 }
@@ -44,7 +49,7 @@ class TestScopes:
             answer = narrow.send(method, path, body=body)
             if scope == needed:
                 assert answer.status in {200, 201, 404}, (method, path, answer)
-                assert answer.status < 400 or answer["code"] in {"unknown_event", "unknown_hold"}
+                assert answer.status < 400 or answer["code"] in {"unknown_event", "unknown_hold", "unknown_pack", "unknown_topup"}
             else:
                 assert refused(answer, 403, "forbidden"), (method, path)
                 assert needed in answer["detail"]
@@ -58,13 +63,13 @@ class TestScopes:
             for method, operation in operations.items()
         }
         names = {"evt_1": "{event_id}", "hold_1": "{hold_id}", "ada": "{customer}", "user_42": "{customer}"}
-        names |= {"run_1": "{run_id}", "job_1": "{job_id}"}
+        names |= {"run_1": "{run_id}", "job_1": "{job_id}", "topup_1": "{topup_id}"}
         ours = {
             (method, "/".join(names.get(part, part) for part in path.split("/")), (str(scope),))
             for (method, path), (scope, _) in CALLS.items()
         }
         assert ours <= documented
-        assert {call for call in documented if call[2] in {("meter",), ("wallets",)}} <= ours
+        assert {call for call in documented if call[2] in {("meter",), ("wallets",), ("topups",)}} <= ours
 
 
 class TestAKey:

@@ -1,14 +1,22 @@
 """`POST /events/batch`: up to 1,000 events, each answered by itself and in its place."""
 
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from billing.models import Project, UsageRecord
-from tests.api.client import Api
+from django.db import connection, transaction
+from django.utils import timezone
+
+from billing.models import Project, UsageRecord, Wallet
+from billing.services import keys
+from tests.api.client import Answer, Api
 from tests.api.conftest import an_event, charges
 from tests.api.test_events import ANSWER, refused
+from tests.billing.factories import a_caller, a_wallet
 
 
 def without_key() -> dict[str, Any]:
@@ -81,6 +89,30 @@ class TestABatch:
             answer = api.post("/events/batch", {"events": events})
         assert {result["status"] for result in answer["results"]} == {"created"}
         assert UsageRecord.objects.filter(metadata=notes).count() == 1000
+
+    def test_that_has_begun_is_finished_though_its_key_is_revoked_under_way(self, api: Api, project: Project, wallet: Wallet) -> None:
+        """Three parts: internal usage, user_42's, bob's. While the second waits for its wallet, the first stands and the key ends."""
+        a_wallet(a_caller(project), "bob", credits="100", now=timezone.now())
+        internal = [{"event": "chat.reply", "idempotency_key": f"i{number}"} for number in range(499)]
+        events = [*internal, an_event("second"), an_event("third", customer="bob")]
+        with ThreadPoolExecutor(1) as pool:
+            with transaction.atomic():
+                Wallet.objects.select_for_update().get(pk=wallet.pk)
+                answer = pool.submit(in_a_thread, partial(api.post, "/events/batch", {"events": events}))
+                while UsageRecord.objects.filter(project=project).count() < 499:
+                    assert not answer.done()
+                    time.sleep(0.01)
+                keys.revoke(key_id=project.api_keys.get().pk, reason="leaked", now=timezone.now())
+            assert (answer.result().status, {result["status"] for result in answer.result()["results"]}) == (200, {"created"})
+        assert charges(project) == 2
+        assert refused(api.post("/events/batch", {"events": events}), 401, "unauthorized")
+
+
+def in_a_thread(call: Callable[[], Answer]) -> Answer:
+    try:
+        return call()
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from billing.models import Environment, Project, UsageRecord, Wallet, WalletStatus
+from billing.models import Environment, IdempotencyKey, Project, UsageRecord, Wallet, WalletStatus
 from billing.services import customers
 from pricing.models import EventType
 from tests.api.client import Answer, Api
@@ -51,6 +51,16 @@ WHOLE: dict[str, Any] = {
     "provider_cost": None,
     "trace_id": "",
     "metadata": {},
+}
+
+
+CACHED: dict[str, Any] = {
+    "provider": "anthropic",
+    "model": "claude-sonnet-4-5",
+    "input_tokens": 847,
+    "output_tokens": 312,
+    "cache_read_tokens": 600,
+    "cache_write_tokens": 147,
 }
 
 
@@ -136,6 +146,25 @@ class TestTheSameEventAgain:
         api.post("/events", body)
         other = {name: body[name] for name in reversed(body)} | {"metadata": {"a": 2, "b": 1}, "quantity": "1.0"}
         assert api.post("/events", other).status == 200
+
+    @pytest.mark.parametrize(
+        ("body", "stored"),
+        [
+            ({}, "70d005f2bd63a93e611c27b140e18cd7"),
+            (WHOLE, "81646f99c0e88def73240915f2a253cb"),
+            ({"usage": CACHED}, "c34d628c2910c02be4bb9ade810b43f4"),
+            ({"usage": CACHED | {"cache_write_1h_tokens": 0}}, "c34d628c2910c02be4bb9ade810b43f4"),
+        ],
+    )
+    def test_is_known_by_the_hash_of_before_a_field_was_added(self, body: dict[str, Any], stored: str, api: Api, project: Project) -> None:
+        """These were stored before `cache_write_1h_tokens` was there; a retry of such an event must still find itself."""
+        assert api.post("/events", an_event("k1", **body)).status == 201
+        assert bytes(IdempotencyKey.objects.get(project_id=project.pk, key="k1").body_hash).hex() == stored
+
+    def test_is_another_one_when_it_uses_the_new_field(self, api: Api) -> None:
+        assert api.post("/events", an_event("k1", usage=CACHED)).status == 201
+        other = an_event("k1", usage=CACHED | {"cache_write_1h_tokens": 1})
+        assert refused(api.post("/events", other), 422, "idempotency_mismatch")
 
     def test_is_refused_with_another_body(self, api: Api, project: Project) -> None:
         api.post("/events", an_event("k1"))
@@ -241,6 +270,14 @@ class TestRefusals:
         ("usage", "field"),
         [
             ({"input_tokens": 10, "cache_read_tokens": 6, "cache_write_tokens": 5}, "usage.input_tokens"),
+            ({"input_tokens": 10, "cache_write_tokens": 4, "cache_write_1h_tokens": 5}, "usage.cache_write_1h_tokens"),
+            ({"input_tokens": 10, "cache_write_1h_tokens": 5}, "usage.cache_write_1h_tokens"),
+            ({"cache_write_1h_tokens": -1}, "usage.cache_write_1h_tokens"),
+            ({"cache_write_1h_tokens": 1.0}, "usage.cache_write_1h_tokens"),
+            ({"cache_write_1h_tokens": True}, "usage.cache_write_1h_tokens"),
+            ({"cache_write_1h_tokens": "5"}, "usage.cache_write_1h_tokens"),
+            ({"cache_write_1h_tokens": None}, "usage.cache_write_1h_tokens"),
+            ({"cache_write_1h_tokens": 10**30}, "usage.cache_write_1h_tokens"),
             ({"output_tokens": 10, "reasoning_tokens": 11}, "usage.output_tokens"),
             ({"input_tokens": -1}, "usage.input_tokens"),
             ({"input_tokens": 1.0}, "usage.input_tokens"),
@@ -251,6 +288,10 @@ class TestRefusals:
         answer = api.post("/events", an_event("k1", usage=usage))
         assert refused(answer, 422, "invalid_request")
         assert [error["field"] for error in answer["errors"]] == [field]
+
+    def test_more_one_hour_writes_than_writes_with_what_to_do(self, api: Api) -> None:
+        answer = api.post("/events", an_event("k1", usage={"input_tokens": 10, "cache_write_tokens": 4, "cache_write_1h_tokens": 5}))
+        assert answer["errors"][0]["message"] == "must not be more than cache_write_tokens, of which it is a part"
 
 
 class TestEstimate:

@@ -18,13 +18,13 @@ _RECORD = """
     INSERT INTO billing_usagerecord (id, occurred_at, recorded_at, request_id, trace_id, gateway_log_id, batch_job_id, project_id,
         api_key_id, environment, team_id, cost_center, customer_id, "user", service_account, workflow, run_id, job_id, agent_type,
         event_type_id, quantity, provider, model, endpoint, modality, service_tier, route_group, final_route, input_tokens,
-        output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, images,
-        video_seconds, requests, fallbacks, retries, is_batch, is_stream, is_accepted, status, status_code, error_class,
-        timeout_reason, latency_ms, ttft_ms, duration_ms, credits, price_version_id, price_lines, cost_status, cost_amount,
-        cost_currency, cost_lines, balance_after, available_after, hold_id, metadata)
+        output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens, audio_input_tokens,
+        audio_output_tokens, images, video_seconds, requests, fallbacks, retries, is_batch, is_stream, is_accepted, status, status_code,
+        error_class, timeout_reason, latency_ms, ttft_ms, duration_ms, credits, price_version_id, price_lines, cost_status,
+        cost_amount, cost_currency, cost_lines, balance_after, available_after, hold_id, metadata)
     SELECT c.record_id, now(), now(), 'req_' || md5(c.record_id::text), '', '', '', p.id, 1, 'production', NULL, '', c.customer_id, '', '',
         'support', '', '', '', t.id, 1, 'anthropic', 'claude-sonnet-4-5', 'chat.completions', 'text', 'standard', 'default', '', 847,
-        312, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, false, true, true, 'ok', 200, '', '', 812, 140, NULL, 4, v.id,
+        312, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, false, true, true, 'ok', 200, '', '', 812, 140, NULL, 4, v.id,
         '[{"kind":"event","unit":"event","quantity":"1","per":"1","rate":"4","credits":"4","model_class":""}]', 'priced', 0.007221, 'USD',
         '[{"unit":"input","quantity":"847","rate_id":"1","price":"3","per":"1000000","amount":"0.002541"},'
         '{"unit":"output","quantity":"312","rate_id":"2","price":"15","per":"1000000","amount":"0.00468"}]',

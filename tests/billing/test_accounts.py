@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing.accounts import Account, posting
+from billing.accounts import Account, fee_posting, payout_posting, posting
 from billing.models import EntryKind
 
 OWED, DUE = Account.DEFERRED_REVENUE, Account.RECEIVABLES
@@ -36,3 +36,11 @@ def test_posting(kind: str, lot: str, value: Decimal, debit: Account, credit: Ac
 def test_every_kind_of_entry_has_an_account() -> None:
     for kind in EntryKind:
         assert posting(kind, lot_kind="paid", credits=ONE, value=ONE).amount == 1
+
+
+def test_fees_and_payouts_leave_the_clearing_account_and_come_back_when_they_are_reversed() -> None:
+    clearing = Account.PAYMENTS_CLEARING
+    assert fee_posting(Decimal("0.45")) == (Account.PLATFORM_FEES, clearing, Decimal("0.45"))
+    assert fee_posting(Decimal(-15)) == (clearing, Account.PLATFORM_FEES, Decimal(15))
+    assert payout_posting(Decimal(100)) == (Account.BANK, clearing, Decimal(100))
+    assert payout_posting(Decimal(-100)) == (clearing, Account.BANK, Decimal(100))

@@ -24,7 +24,7 @@ class TestProductManager:
         page.locator("#id_model").focus()
         page.keyboard.type("anthropic/claude-sonnet-4-5")
         said = page.get_by_role("status").filter(has_text="Suggested action price")
-        expect(said).to_have_text("Suggested action price: 2 credits, margin 63.8 %.")
+        expect(said).to_have_text("Suggested action price: 2 credits, margin 63.9 %.")
         expect(page.locator("#id_model")).to_be_focused()
         for _ in range(2):
             page.keyboard.press("Tab")

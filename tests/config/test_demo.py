@@ -22,13 +22,19 @@ from billing.models import (
     AgentJob,
     ApiKey,
     Customer,
+    Dispute,
     Hold,
     LedgerEntry,
     Lot,
+    Payout,
     PipelineRun,
+    PlatformFee,
     Project,
     Seal,
+    StripeEvent,
     Team,
+    TopUp,
+    TopUpRefund,
     UsageRecord,
     Wallet,
 )
@@ -36,8 +42,9 @@ from config.demo import DAYS, agent_work, company, shape
 from pricing import price_book
 from pricing.advisor.recommend import recommend
 from pricing.models import EventType, PriceVersion, Proposal, ProposalState, Workspace
+from pricing.queries import workspace
 from reports.models import RealisedMargin
-from reports.queries.advisor_evidence import evidence_for, policy
+from reports.queries.advisor_evidence import evidence_for
 from tests.billing.factories import ProjectFactory
 
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
@@ -49,9 +56,9 @@ def found() -> company.Founded:
 
 
 @contextmanager
-def a_database_of_its_own(name: str) -> Iterator[None]:
+def a_database_of_its_own(name: str, *, empty: str) -> Iterator[None]:
     """Let everything inside be committed, to a copy of the empty test database that is thrown away afterwards."""
-    empty = connection.settings_dict["NAME"]
+    before = connection.settings_dict["NAME"]
     connection.close()
     server = psycopg.connect(**{**connection.get_connection_params(), "dbname": "postgres"}, autocommit=True)
     server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(empty)))
@@ -61,7 +68,7 @@ def a_database_of_its_own(name: str) -> Iterator[None]:
         yield
     finally:
         connection.close()
-        connection.settings_dict["NAME"] = empty
+        connection.settings_dict["NAME"] = before
         price_book.forget()
         server.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
         server.close()
@@ -77,6 +84,10 @@ def sums() -> dict[str, Any]:
         ),
         "jobs": sorted(AgentJob.objects.values_list("job_id", "agent_type", "status")),
         "proposals": list(Proposal.objects.order_by("id").values_list("state", "reason", "evidence_hash", "definition", "backtest")),
+        "topups": sorted(TopUp.objects.values_list("status", "credits", "bonus_credits", "amount_minor", "currency", "created_at")),
+        "money back": sorted(TopUpRefund.objects.values_list("state", "amount_minor", "credits")),
+        "payouts": sorted(Payout.objects.values_list("amount_minor", "currency", "is_reconciled")),
+        "events": sorted(StripeEvent.objects.values_list("type", "state").annotate(Count("id"))),
         "holds": sorted(Hold.objects.values_list("status").annotate(Count("id"))),
     }
 
@@ -107,21 +118,15 @@ class TestCommand:
             call_command("demo", stdout=StringIO())
 
 
-@pytest.mark.slow
-class TestSeed:
-    def test_makes_the_same_company_again(self, django_db_setup: None, django_db_blocker: Any) -> None:
-        seen = []
-        with django_db_blocker.unblock():
-            for name in ("demo_once", "demo_again"):
-                with a_database_of_its_own(name):
-                    found()
-                    seen.append(sums())
-        assert seen[0] == seen[1]
+@pytest.fixture(scope="module")
+def empty(django_db_setup: None) -> str:
+    """The name of the empty test database."""
+    return str(connection.settings_dict["NAME"])
 
 
 @pytest.fixture(scope="module")
-def founded(django_db_setup: None, django_db_blocker: Any) -> Iterator[company.Founded]:
-    with django_db_blocker.unblock(), a_database_of_its_own("demo_company"):
+def founded(empty: str, django_db_blocker: Any) -> Iterator[company.Founded]:
+    with django_db_blocker.unblock(), a_database_of_its_own("demo_company", empty=empty):
         yield found()
 
 
@@ -134,6 +139,12 @@ class TestCompany:
     def _may_read(self, django_db_blocker: Any) -> Iterator[None]:
         with django_db_blocker.unblock():
             yield
+
+    def test_is_the_same_again_for_the_same_seed(self, empty: str) -> None:
+        once = sums()
+        with a_database_of_its_own("demo_again", empty=empty):
+            found()
+            assert sums() == once
 
     def test_is_declared_as_invented(self) -> None:
         assert Project.objects.filter(is_demo=True).count() == Project.objects.count() == 5
@@ -188,7 +199,7 @@ class TestCompany:
         for proposal in waiting:
             evidence = evidence_for(proposal.rule, now=NOW)
             assert (proposal.source, proposal.evidence_hash) == ("advisor", evidence.hash)
-            assert recommend(evidence, policy()).as_json() == proposal.recommendation
+            assert recommend(evidence, workspace.policy(workspace.load())).as_json() == proposal.recommendation
 
     def test_drifts_to_dearer_and_longer_replies(self) -> None:
         chats = UsageRecord.objects.filter(event_type__name="chat.reply", environment="production", retries=0)
@@ -204,13 +215,27 @@ class TestCompany:
 
     def test_has_wallets_in_every_condition(self) -> None:
         assert Customer.objects.filter(environment="production").count() == 150
-        assert Wallet.objects.filter(balance__lt=0).count() == 1
-        assert Wallet.objects.filter(status="frozen", balance__gt=0).count() == 1
+        assert Wallet.objects.filter(balance__lt=0, status="active").count() == 1
+        assert Wallet.objects.filter(balance__lt=0, status="frozen").count() == 1
         assert Wallet.objects.filter(balance__gte=0, balance__lt=F("low_balance_threshold")).count() >= 5
         assert set(Hold.objects.values_list("status", flat=True)) == {"open", "captured", "released", "expired"}
         kinds = set(LedgerEntry.objects.values_list("kind", flat=True))
-        assert kinds == {"deposit", "grant", "charge", "refund", "adjustment", "expiry", "transfer"}
+        assert kinds == {"deposit", "grant", "charge", "refund", "adjustment", "expiry", "transfer", "withdrawal"}
         assert Lot.objects.filter(kind="paid").values("unit_value").distinct().count() >= 3
+
+    def test_sells_through_stripe_and_not_everything_goes_well(self) -> None:
+        statuses = Counter(TopUp.objects.values_list("status", flat=True))
+        assert set(statuses) == {"open", "paid", "failed", "expired"}
+        assert statuses["paid"] > 25
+        assert sorted(Dispute.objects.values_list("state", "has_frozen")) == [("open", True), ("won", False)]
+        assert sorted(TopUpRefund.objects.values_list("state", "needs_approval")) == [("requested", True), ("succeeded", False)]
+        assert set(TopUp.objects.filter(status="paid").values_list("currency", flat=True)) == {"USD", "EUR"}
+        assert TopUp.objects.filter(is_suspicious=True).count() == 1
+        assert not StripeEvent.objects.exclude(state__in=["done", "ignored"]).exists()
+
+    def test_is_paid_out_to_the_last_cent(self) -> None:
+        assert Payout.objects.filter(is_reconciled=True).count() == Payout.objects.count() >= 6
+        assert PlatformFee.objects.count() > 25
 
     def test_knows_every_cost_status_environment_and_agent_type(self) -> None:
         assert set(UsageRecord.objects.values_list("cost_status", flat=True)) == {"priced", "unpriced", "reported", "none"}

@@ -20,17 +20,23 @@ from config.roles import Role
 from pricing.models import ProposalState
 from tests import desk, people
 from tests.billing.factories import ProjectFactory, a_caller, a_wallet
+from tests.billing.selling import an_order
 from tests.pricing.proposals import a_persons_proposal, a_rule
 
 pytestmark = pytest.mark.django_db
 
-CUSTOMERS = ["Customers", "Wallets", "Holds"]
+CUSTOMERS = ["Customers", "Wallets", "Holds", "Requests"]
+MONEY = [
+    *("Top-ups", "Refunds of top-ups", "Disputes", "Credit packs", "Reconciliation", "Breaks with Stripe"),
+    *("Auto top-ups", "Stripe events"),
+]
 USAGE = ["Usage records", "Pipeline runs", "Agent jobs"]
 COSTS = ["Usage records", "Unpriced usage", "Re-ratings", "Pipeline runs", "Agent jobs"]
 SIDEBARS = {
     Role.FINANCE: {
         "": ["Overview"],
         "Customers & wallets": CUSTOMERS,
+        "Money in & out": MONEY,
         "Ledger": ["Ledger entries", "Payments", "Lots", "Ledger check", "Seals"],
         "Usage": COSTS,
         "Prices": [
@@ -50,6 +56,7 @@ SIDEBARS = {
     Role.PRODUCT_MANAGER: {
         "": ["Overview"],
         "Customers & wallets": CUSTOMERS,
+        "Money in & out": ["Top-ups", "Credit packs", "Auto top-ups"],
         "Ledger": ["Ledger entries", "Lots"],
         "Usage": COSTS,
         "Prices": [
@@ -69,6 +76,7 @@ SIDEBARS = {
     Role.SUPPORT: {
         "": ["Overview"],
         "Customers & wallets": CUSTOMERS,
+        "Money in & out": ["Top-ups", "Refunds of top-ups", "Disputes", "Auto top-ups"],
         "Ledger": ["Ledger entries", "Payments", "Lots"],
         "Usage": USAGE,
         "Prices": ["Event types", "Price rules", "Proposals", "Prices as of a date", "Price versions"],
@@ -83,6 +91,7 @@ SIDEBARS = {
     Role.ADMINISTRATOR: {
         "": ["Overview"],
         "Customers & wallets": CUSTOMERS,
+        "Money in & out": MONEY,
         "Ledger": ["Ledger entries", "Payments", "Lots", "Ledger check", "Seals"],
         "Usage": COSTS,
         "Prices": [
@@ -231,6 +240,15 @@ class TestPalette:
         client = people.signed_in(Role.ENGINEER)
         assert self._found(client, f"evt_{record.pk}") == [f"evt_{record.pk}"]
         assert self._found(client, "req_first") == [f"evt_{record.pk}"]
+
+    def test_finds_a_topup_by_its_number_and_by_stripes_ids(self, project: Project) -> None:
+        topup = an_order(Customer.objects.get().wallet, payment_intent="pi_1", charge="ch_1", checkout_session="cs_test_1")
+        client = people.signed_in(Role.SUPPORT)
+        for text in (f"topup_{topup.pk}", "pi_1", "ch_1", "cs_test_1"):
+            assert self._found(client, text) == [f"topup_{topup.pk}"]
+        for text in ("pi_2", "topup_", "topup_x", f"topup_{10**30}", "re_1", "dp_1"):
+            assert self._found(client, text) == []
+        assert self._found(people.signed_in(Role.ENGINEER), "pi_1") == []
 
     def test_finds_prices_pages_and_projects(self, project: Project) -> None:
         client = people.signed_in(Role.FINANCE)

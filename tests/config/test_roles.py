@@ -23,11 +23,19 @@ PRICERS = {FINANCE, PRODUCT, ADMINISTRATOR}
 MAY_VIEW = {
     "billing.customer": MONEY,
     "billing.wallet": MONEY,
+    "billing.autotopup": MONEY,
     "billing.lot": MONEY,
     "billing.hold": MONEY,
     "billing.ledgerentry": MONEY,
+    "billing.movementrequest": MONEY,
     "billing.payment": {FINANCE, SUPPORT, ADMINISTRATOR},
+    "billing.topup": MONEY,
+    "billing.topuprefund": {FINANCE, SUPPORT, ADMINISTRATOR},
+    "billing.dispute": {FINANCE, SUPPORT, ADMINISTRATOR},
+    "billing.creditpack": PRICERS,
     "billing.seal": {FINANCE, ADMINISTRATOR},
+    "billing.stripeevent": {FINANCE, ADMINISTRATOR},
+    "reports.reconciliationbreak": {FINANCE, ADMINISTRATOR},
     "billing.checkrun": {FINANCE, ADMINISTRATOR},
     "billing.usagerecord": EVERYBODY,
     "billing.unpricedgroup": PRICERS,
@@ -54,6 +62,7 @@ MAY_VIEW = {
     "django_celery_beat.periodictask": {ADMINISTRATOR},
 }
 MAY_ADD = {
+    "billing.creditpack": {FINANCE, ADMINISTRATOR},
     "billing.project": {FINANCE, ENGINEER, ADMINISTRATOR},
     "billing.team": {FINANCE, ENGINEER, ADMINISTRATOR},
     "billing.costcenter": {FINANCE, ENGINEER, ADMINISTRATOR},
@@ -63,6 +72,7 @@ MAY_ADD = {
     "auth.group": {ADMINISTRATOR},
 }
 MAY_CHANGE = {
+    "billing.creditpack": {FINANCE, ADMINISTRATOR},
     "billing.project": {FINANCE, ENGINEER, ADMINISTRATOR},
     "billing.team": {FINANCE, ENGINEER, ADMINISTRATOR},
     "billing.costcenter": {FINANCE, ENGINEER, ADMINISTRATOR},
@@ -75,7 +85,20 @@ MAY_CHANGE = {
 # The history of a customer shows e-mail addresses and metadata as they were.
 MAY_VIEW_HISTORY = {"billing.customer": MONEY - {SUPPORT}}
 MAY_DELETE = {"auth.group": {ADMINISTRATOR}, "axes.accessattempt": {ADMINISTRATOR}}
-LEDGER = ("ledgerentry", "usagerecord", "seal", "lot", "payment", "wallet", "hold", "checkrun", "idempotencykey")
+LEDGER = (
+    "ledgerentry",
+    "usagerecord",
+    "seal",
+    "lot",
+    "payment",
+    "topup",
+    "topuprefund",
+    "dispute",
+    "wallet",
+    "hold",
+    "checkrun",
+    "idempotencykey",
+)
 
 
 @pytest.fixture(autouse=True)

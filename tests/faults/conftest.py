@@ -2,9 +2,10 @@
 
 import shutil
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from billing import checks
 from billing.models import IdempotencyKey, LedgerEntry, UsageRecord, Wallet
 from config import embedded
 from config.embedded.postgres import Postgres
+from config.embedded.process import Process
 from config.embedded.redis import Redis
 from tests.billing.factories import ProjectFactory, a_caller, a_price, a_token, a_wallet
-from tests.web_server import WebServer
+from tests.web_server import ROOT, WebServer
 
 RESPAWN_SECONDS = 15  # at a reload the old worker goes this long after the new one was started, ready or not
 
@@ -32,10 +34,22 @@ class Site:
         self.postgres = Postgres(var_dir)
         self.redis = Redis(var_dir)
 
-    def web(self, *, workers: int = 1) -> WebServer:
+    def web(self, *, workers: int = 1, env: Mapping[str, str] | None = None) -> WebServer:
         database_url, redis_url = embedded.database_url(self.var_dir), embedded.redis_url(self.var_dir)
         options = ("--respawn-interval", str(RESPAWN_SECONDS))
-        return WebServer(self.var_dir, database_url=database_url, redis_url=redis_url, workers=workers, options=options)
+        return WebServer(self.var_dir, database_url=database_url, redis_url=redis_url, workers=workers, options=options, env=env)
+
+    def worker(self, *, env: Mapping[str, str]) -> Process:
+        """A Celery worker as `up` starts it, not started."""
+        options = ["--concurrency", "2", "--without-mingle", "--without-gossip", "--loglevel", "INFO"]
+        places = {"DATABASE_URL": embedded.database_url(self.var_dir), "REDIS_URL": embedded.redis_url(self.var_dir)}
+        return Process(
+            name="worker",
+            argv=[sys.executable, "-m", "celery", "-A", "config.celery", "worker", *options],
+            log=self.var_dir / "log" / "worker.log",
+            env={**places, "VAR_DIR": str(self.var_dir), "DJANGO_SETTINGS_MODULE": "config.settings", "SECRET_KEY": "x", **env},
+            cwd=ROOT,
+        )
 
     def crash_database(self) -> None:
         """Immediate shutdown, as when the machine fails, and start again, which replays the log."""

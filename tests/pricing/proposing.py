@@ -11,8 +11,8 @@ from config.base.exact import CREDIT_STEP, ZERO, Rounding
 from pricing.advisor.evidence import Evidence, Window
 from pricing.advisor.policy import Policy
 from pricing.definition import Definition
-from pricing.models import PriceRule, Proposal
-from pricing.services import proposals
+from pricing.models import PriceRule, PriceVersion, Proposal
+from pricing.services import advising, prices, proposals
 from tests.pricing.factories import NOW
 
 TOMORROW: Final = NOW + timedelta(days=1)
@@ -26,6 +26,7 @@ class Recommended:
     verdict: str
     definition: Definition | None
     headline: str
+    because: str = "margin 46.4 %, target 60.0 %"
 
     def as_json(self) -> dict[str, Any]:
         return {"verdict": self.verdict, "headline": self.headline}
@@ -64,4 +65,9 @@ def advised(rule: PriceRule, **change: Any) -> Proposal | None:
     """Let the Advisor recommend 5 credits."""
     usual = {"evidence": None, "policy": POLICY, "recommendation": an_advice("5"), "backtest": None, "now": NOW}
     given = usual | change
-    return proposals.advise(rule=rule, **given | {"evidence": given["evidence"] or evidence_of(rule)})
+    return advising.advise(rule=rule, **given | {"evidence": given["evidence"] or evidence_of(rule)})
+
+
+def another_version(rule: PriceRule) -> PriceVersion:
+    """Let the rule change beside all proposals."""
+    return prices.publish_version(rule=rule, credits_per_event=Decimal(9), effective_from=TOMORROW, reason="Otherwise", actor=None, now=NOW)

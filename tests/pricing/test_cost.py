@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from config.base.exact import MONEY_PLACES, has_more_places
 from pricing.cost import Cost, CostStatus, Rate, cost
-from pricing.units import FALLBACK, UnitKind, Usage, normalise
+from pricing.units import UnitKind, Usage, normalise
 from tests.pricing.test_units import usages
 
 SONNET = {
@@ -15,6 +15,9 @@ SONNET = {
     UnitKind.OUTPUT: Rate(2, UnitKind.OUTPUT, Decimal(15), 1_000_000, "USD"),
     UnitKind.CACHE_READ: Rate(3, UnitKind.CACHE_READ, Decimal("0.3"), 1_000_000, "USD"),
 }
+# A price page that states both lifetimes, and one that states the shorter alone.
+FIVE_MINUTES = SONNET | {UnitKind.CACHE_WRITE: Rate(5, UnitKind.CACHE_WRITE, Decimal("3.75"), 1_000_000, "USD")}
+BOTH = FIVE_MINUTES | {UnitKind.CACHE_WRITE_1H: Rate(6, UnitKind.CACHE_WRITE_1H, Decimal(6), 1_000_000, "USD")}
 CHAT = Usage(provider="anthropic", model="claude-sonnet-4-5", input_tokens=847, output_tokens=312)
 
 
@@ -61,6 +64,27 @@ class TestPriced:
         assert cost(Usage(model="m", input_tokens=1), rates, None).amount == Decimal("0.000000000002")
 
 
+class TestCacheWritesByLifetime:
+    WRITES = Usage(model="m", input_tokens=1_000, cache_write_tokens=1_000, cache_write_1h_tokens=400)
+
+    def test_each_lifetime_has_its_own_rate(self) -> None:
+        # 600 x 3.75 + 400 x 6, per million
+        found = cost(self.WRITES, BOTH, None)
+        assert found.amount == Decimal("0.00465")
+        assert [(line.unit, line.quantity, line.rate_id) for line in found.lines] == [("cache_write", 600, 5), ("cache_write_1h", 400, 6)]
+
+    def test_the_price_of_five_minutes_is_no_price_of_an_hour(self) -> None:
+        found = cost(self.WRITES, FIVE_MINUTES, None)
+        assert (found.status, found.amount) == (CostStatus.UNPRICED, None)
+        assert [line.unit for line in found.lines] == ["cache_write"]
+
+    def test_where_no_write_has_a_rate_all_are_input(self) -> None:
+        # 1,000 x 3 per million
+        found = cost(self.WRITES, SONNET, None)
+        assert found.amount == Decimal("0.003")
+        assert [(line.unit, line.quantity, line.rate_id) for line in found.lines] == [("cache_write", 600, 1), ("cache_write_1h", 400, 1)]
+
+
 class TestUnpriced:
     def test_an_unknown_model_has_no_amount(self) -> None:
         assert cost(CHAT, {}, None) == Cost(CostStatus.UNPRICED, None, "")
@@ -103,7 +127,7 @@ class TestOthers:
 
 
 prices = st.decimals(0, 1000, places=MONEY_PLACES)
-rates = st.dictionaries(st.sampled_from(UnitKind), st.tuples(prices, st.sampled_from([1, 1000, 1_000_000])), max_size=10).map(
+rates = st.dictionaries(st.sampled_from(UnitKind), st.tuples(prices, st.sampled_from([1, 1000, 1_000_000])), max_size=11).map(
     lambda found: {kind: Rate(i, kind, *figures, "USD") for i, (kind, figures) in enumerate(found.items())}
 )
 
@@ -117,7 +141,24 @@ class TestProperties:
             assert sum(Fraction(line.amount) for line in result.lines) == Fraction(result.amount)
 
     @given(usages(), rates)
+    def test_each_token_is_costed_once(self, usage: Usage, found: dict[UnitKind, Rate]) -> None:
+        result = cost(usage, found, None)
+        counted = {str(line.unit): line.quantity for line in result.lines}
+        assert len(counted) == len(result.lines)
+        if result.status == CostStatus.PRICED:
+            inputs = ("input", "cache_read", "cache_write", "cache_write_1h", "audio_input")
+            assert sum(counted.get(unit, 0) for unit in inputs) == usage.input_tokens
+            assert sum(counted.get(unit, 0) for unit in ("cache_write", "cache_write_1h")) == usage.cache_write_tokens
+            assert sum(counted.get(unit, 0) for unit in ("output", "reasoning", "audio_output")) == usage.output_tokens
+
+    @given(usages(), rates)
     def test_priced_means_every_kind_that_was_used(self, usage: Usage, found: dict[UnitKind, Rate]) -> None:
         used = normalise(usage).keys() - {UnitKind.REQUEST}
-        is_covered = bool(found) and all(kind in found or FALLBACK.get(kind) in found for kind in used)
+        instead = {
+            UnitKind.CACHE_READ: UnitKind.INPUT,
+            UnitKind.CACHE_WRITE: UnitKind.INPUT,
+            UnitKind.REASONING: UnitKind.OUTPUT,
+            UnitKind.CACHE_WRITE_1H: None if UnitKind.CACHE_WRITE in found else UnitKind.INPUT,
+        }
+        is_covered = bool(found) and all(kind in found or instead.get(kind) in found for kind in used)
         assert (cost(usage, found, None).status == CostStatus.PRICED) == is_covered

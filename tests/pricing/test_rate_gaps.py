@@ -57,6 +57,22 @@ class TestFind:
         assert found.units == (UnitKind.INPUT, UnitKind.CACHE_READ)
         assert found.sentence == "There is no rate for input and cache read."
 
+    def test_an_hour_in_the_cache_lacks_a_rate_where_five_minutes_have_one(self) -> None:
+        usage = USAGE._replace(cache_read_tokens=0, cache_write_tokens=500, cache_write_1h_tokens=400)
+        written = a_rate(UnitKind.CACHE_WRITE)
+        assert gap(INPUT, OUTPUT, usage=usage) is None
+        assert gap(INPUT, OUTPUT, written, a_rate(UnitKind.CACHE_WRITE_1H), usage=usage) is None
+        # A former price of input, which says nothing of the cache.
+        found = gap(INPUT, OUTPUT, written, a_rate(UnitKind.INPUT, effective_to=LAST_YEAR), usage=usage)
+        assert found
+        assert (found.kind, found.units) == (GapKind.NO_RATE_FOR_UNIT, (UnitKind.CACHE_WRITE_1H,))
+        assert found.sentence == "There is no rate for cache write 1h."
+        # A rate of five minutes that begins later will be none of an hour.
+        alone = Usage("acme", "nova", input_tokens=400, cache_write_tokens=400, cache_write_1h_tokens=400)
+        found = gap(OUTPUT, a_rate(UnitKind.CACHE_WRITE, effective_from=NOW + timedelta(days=1)), usage=alone)
+        assert found
+        assert found.kind is GapKind.NO_RATE_FOR_UNIT
+
     def test_says_when_a_rate_begins(self) -> None:
         found = gap(INPUT, a_rate(UnitKind.OUTPUT, effective_from=NOW + timedelta(days=1)))
         assert found

@@ -73,6 +73,24 @@ class TestComponents:
         price = replace(FLAT, components=(first, second))
         assert rate(price, quantity=Decimal(1), usage=Usage(model="gpt-5", input_tokens=1)).credits == 6
 
+    @pytest.mark.parametrize(
+        ("units", "charged"),
+        [
+            ("cache_write_1h cache_write input", [("input", "0.3"), ("cache_write", "0.4"), ("cache_write_1h", "0.5")]),
+            ("cache_write input", [("input", "0.3"), ("cache_write", "0.4"), ("cache_write_1h", "1")]),
+            ("input", [("input", "0.3"), ("cache_write", "0.2"), ("cache_write_1h", "0.5")]),
+            ("cache_write_1h", [("cache_write_1h", "0.5")]),
+            ("output", []),
+        ],
+    )
+    def test_an_hour_in_the_cache_is_charged_by_the_nearest_price(self, units: str, charged: list[tuple[str, str]]) -> None:
+        # 300 fresh, 200 written for minutes, 500 for an hour; 1 credit per 1,000, but 2 for writes of minutes.
+        components = tuple(Component(unit, Decimal(2 if unit == "cache_write" else 1), 1000) for unit in units.split())
+        price = replace(FLAT, credits_per_event=Decimal(0), components=components)
+        usage = Usage(input_tokens=1000, cache_write_tokens=700, cache_write_1h_tokens=500)
+        rated = rate(price, quantity=Decimal(1), usage=usage)
+        assert [(unit, credits) for kind, unit, credits in figures(rated) if kind == "component"] == charged
+
     def test_a_kind_without_its_own_falls_back(self) -> None:
         price = replace(FLAT, credits_per_event=Decimal(0), components=(Component("input", Decimal(2), 1000),))
         usage = Usage(input_tokens=1500, cache_read_tokens=1000, reasoning_tokens=500, output_tokens=500)

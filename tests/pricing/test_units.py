@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricing.units import FALLBACK, UnitKind, Usage, check, normalise
+from pricing.units import FALLBACK, UnitKind, Usage, charged_as, check, costed_as, normalise
 
 tokens = st.integers(0, 10**12)
 
@@ -20,6 +20,7 @@ def usages(draw: st.DrawFn) -> Usage:
         output_tokens=reasoning + audio_output + draw(tokens),
         cache_read_tokens=cache_read,
         cache_write_tokens=cache_write,
+        cache_write_1h_tokens=draw(st.integers(0, cache_write)),
         reasoning_tokens=reasoning,
         audio_input_tokens=audio_input,
         audio_output_tokens=audio_output,
@@ -51,6 +52,11 @@ class TestNormalise:
             UnitKind.REQUEST: 1,
         }
 
+    def test_takes_what_is_kept_for_an_hour_out_of_the_cache_writes(self) -> None:
+        writes = Usage(input_tokens=1000, cache_write_tokens=700, cache_write_1h_tokens=500, requests=0)
+        assert normalise(writes) == {UnitKind.INPUT: 300, UnitKind.CACHE_WRITE: 200, UnitKind.CACHE_WRITE_1H: 500}
+        assert normalise(writes._replace(cache_write_1h_tokens=700)) == {UnitKind.INPUT: 300, UnitKind.CACHE_WRITE_1H: 700}
+
     def test_leaves_out_what_was_not_used(self) -> None:
         assert normalise(Usage(images=2, video_seconds=Decimal("1.5"), requests=0)) == {
             UnitKind.IMAGE: 2,
@@ -60,16 +66,25 @@ class TestNormalise:
     @given(usages())
     def test_units_add_up_to_the_wholes(self, usage: Usage) -> None:
         used = normalise(usage)
-        inputs = (UnitKind.INPUT, UnitKind.CACHE_READ, UnitKind.CACHE_WRITE, UnitKind.AUDIO_INPUT)
+        writes = (UnitKind.CACHE_WRITE, UnitKind.CACHE_WRITE_1H)
+        inputs = (UnitKind.INPUT, UnitKind.CACHE_READ, *writes, UnitKind.AUDIO_INPUT)
         outputs = (UnitKind.OUTPUT, UnitKind.REASONING, UnitKind.AUDIO_OUTPUT)
         assert sum(used.get(kind, 0) for kind in inputs) == usage.input_tokens
         assert sum(used.get(kind, 0) for kind in outputs) == usage.output_tokens
+        assert sum(used.get(kind, 0) for kind in writes) == usage.cache_write_tokens
+        assert used.get(UnitKind.CACHE_WRITE_1H, 0) == usage.cache_write_1h_tokens
         assert all(quantity > 0 for quantity in used.values())
         assert check(usage) == []
 
     @pytest.mark.parametrize(
         "usage",
-        [Usage(input_tokens=10, cache_read_tokens=11), Usage(images=-1), Usage(input_tokens=5, cache_read_tokens=-5)],
+        [
+            Usage(input_tokens=10, cache_read_tokens=11),
+            Usage(images=-1),
+            Usage(input_tokens=5, cache_read_tokens=-5),
+            Usage(input_tokens=10, cache_write_tokens=4, cache_write_1h_tokens=5),
+            Usage(cache_write_1h_tokens=-1),
+        ],
     )
     def test_refuses_what_has_no_honest_split(self, usage: Usage) -> None:
         with pytest.raises(ValueError, match="is larger than its whole, or negative"):
@@ -84,6 +99,9 @@ class TestCheck:
             (Usage(input_tokens=10, cache_read_tokens=6, cache_write_tokens=5), "input_tokens"),
             (Usage(input_tokens=10, audio_input_tokens=11), "input_tokens"),
             (Usage(output_tokens=10, reasoning_tokens=6, audio_output_tokens=5), "output_tokens"),
+            (Usage(input_tokens=10, cache_write_tokens=4, cache_write_1h_tokens=5), "cache_write_1h_tokens"),
+            (Usage(input_tokens=10, cache_write_1h_tokens=5), "cache_write_1h_tokens"),
+            (Usage(cache_write_1h_tokens=-1), "cache_write_1h_tokens"),
             (Usage(images=-1), "images"),
             (Usage(video_seconds=Decimal(-1)), "video_seconds"),
         ],
@@ -99,3 +117,28 @@ class TestCheck:
 def test_media_have_no_fallback() -> None:
     media = {UnitKind.AUDIO_INPUT, UnitKind.AUDIO_OUTPUT, UnitKind.IMAGE, UnitKind.VIDEO_SECOND}
     assert not media & FALLBACK.keys()
+
+
+class TestOneHourWrites:
+    """A customer pays what is stated, a provider never charges one lifetime at the rate of another."""
+
+    HOUR, WRITE, INPUT = UnitKind.CACHE_WRITE_1H, UnitKind.CACHE_WRITE, UnitKind.INPUT
+
+    @pytest.mark.parametrize(
+        ("stated", "charged", "costed"),
+        [
+            ({HOUR, WRITE, INPUT}, HOUR, HOUR),
+            ({HOUR, INPUT}, HOUR, HOUR),
+            ({WRITE, INPUT}, WRITE, None),
+            ({WRITE}, WRITE, None),
+            ({INPUT}, INPUT, INPUT),
+            ({UnitKind.OUTPUT, UnitKind.CACHE_READ}, None, None),
+        ],
+    )
+    def test_have_the_price_of(self, stated: set[UnitKind], charged: UnitKind | None, costed: UnitKind | None) -> None:
+        assert charged_as(self.HOUR, stated) is charged
+        assert costed_as(self.HOUR, stated) is costed
+
+    def test_are_no_price_of_the_shorter_ones(self) -> None:
+        stated = {self.HOUR, self.INPUT}
+        assert charged_as(self.WRITE, stated) is costed_as(self.WRITE, stated) is self.INPUT

@@ -61,10 +61,13 @@ class Part:
     back: int = 0
     worth_back: int = 0
 
-    def give(self, credits: int) -> int:
-        """Note that `credits` go back; return what they are worth: with the last credit, all the rest."""
+    def give(self, credits: int, *, worth: int | None = None) -> int:
+        """Note that `credits` go back; return what they are worth: what they are said to be, or with the last credit all the rest."""
         rest = self.worth - self.worth_back
-        worth = rest if credits == self.credits - self.back else min(half_up(self.worth * credits, self.credits), rest)
+        if worth is not None:
+            worth = min(max(worth, 0), rest)
+        else:
+            worth = rest if credits == self.credits - self.back else min(half_up(self.worth * credits, self.credits), rest)
         self.back += credits
         self.worth_back += worth
         return worth
@@ -176,7 +179,7 @@ class PaperWallet:
         if self.debt.left < 0:
             part = min(-self.debt.left, credits)
             out = self.write("transfer", lot, -part, -(lot.worth if part == lot.left else min(half_up(part * lot.unit, MICRO), lot.worth)))
-            into_worth = -self.debt.worth if part == -self.debt.left else half_up(part * self.debt.unit, MICRO)
+            into_worth = -self.debt.worth if part == -self.debt.left else half_up(-self.debt.worth * part, -self.debt.left)
             self.settlements.append((self.write("transfer", self.debt, part, into_worth), out))
 
     def refund(self, parts: list[Part], wanted: int | None) -> None:
@@ -194,7 +197,8 @@ class PaperWallet:
             for into, out in reversed(self.settlements):
                 undone = min(self.debt.left, into.credits - into.back)
                 if undone > 0:
-                    self.write("transfer", self.debt, -undone, -into.give(undone))
+                    is_last = undone == self.debt.left  # then nothing may be left of the debt's worth either
+                    self.write("transfer", self.debt, -undone, -into.give(undone, worth=self.debt.worth if is_last else None))
                     self.write("transfer", out.lot, undone, out.give(undone))
 
     def adjust(self, credits: int, now: datetime) -> None:

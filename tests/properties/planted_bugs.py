@@ -18,7 +18,7 @@ from billing.errors import InsufficientCredits
 from billing.events import Event
 from billing.models import EntryKind, Lot
 from billing.queries import wallets
-from billing.services import charging, customers, holds, ledger, locked_read, refunds, replay
+from billing.services import charging, customers, holds, ledger, locked_read, refunds, replay, reversals
 from config.base.exact import ZERO, round_money
 from pricing.price_book import PriceBook
 from tests.properties import scripts
@@ -85,14 +85,14 @@ def the_last_credit_leaves_value_behind(patch: Patch) -> None:
 
 
 def a_refund_starts_with_the_first_lot(patch: Patch) -> None:
-    right = refunds._given_back
+    right = reversals.given_back
 
     def given_back(charges: Any) -> Any:
         if isinstance(charges, list) and charges and charges[0].kind == EntryKind.CHARGE:
             charges.reverse()
         return right(charges)
 
-    patch.setattr(refunds, "_given_back", given_back)
+    patch.setattr(refunds, "given_back", given_back)
 
 
 def a_refund_goes_to_the_newest_lot(patch: Patch) -> None:
@@ -108,11 +108,11 @@ def a_refund_goes_to_the_newest_lot(patch: Patch) -> None:
 
 
 def a_refund_forgets_earlier_ones(patch: Patch) -> None:
-    patch.setattr(refunds, "_given_back", lambda charges: {charge.pk: (ZERO, ZERO) for charge in charges})
+    patch.setattr(refunds, "given_back", lambda charges: {charge.pk: (ZERO, ZERO) for charge in charges})
 
 
 def a_settled_debt_is_not_unsettled(patch: Patch) -> None:
-    patch.setattr(refunds, "_unsettle", lambda journal, overdraft, credits: None)
+    patch.setattr(refunds, "unsettle", lambda journal, overdraft: None)
 
 
 def a_deposit_does_not_settle(patch: Patch) -> None:
@@ -270,7 +270,7 @@ def an_answer_misses_an_emptied_lot(patch: Patch) -> None:
         lot.remaining += credits
         return lot
 
-    patch.setattr(refunds, "_fill", fill)
+    patch.setattr(refunds, "fill", fill)
 
 
 BUGS = (

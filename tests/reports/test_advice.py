@@ -10,15 +10,20 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 
 from billing.events import Caller
-from billing.models import CostStatus, UsageRecord
+from billing.models import Basis, CostStatus, UsageRecord
+from billing.services import rerating
+from billing.services.rerating import Scope
 from pricing.advisor.evidence import Evidence
 from pricing.advisor.policy import Policy
 from pricing.advisor.recommend import recommend
-from pricing.models import PriceRule, PriceVersion, Proposal, ProposalState, Workspace
-from pricing.services import proposals
+from pricing.models import PriceRule, PriceVersion, Proposal, ProposalState, ProviderRate, Workspace
+from pricing.queries import proposals as queries
+from pricing.services import advising, proposals, rate_changes
+from pricing.services.refusals import StaleProposalError
 from reports import advice, tasks
 from reports.advice import Advice
 from tests.billing.factories import NOW, a_caller, a_price, a_wallet
@@ -115,6 +120,53 @@ class TestProposal:
         assert not Proposal.objects.exists()
 
 
+class TestRerating:
+    """What a re-rating changes under a proposal that waits."""
+
+    def rerate(self, *, now: datetime, **scope: Any) -> None:
+        period = Scope(FIRST - 8 * DAY, now, **{"basis": Basis.ALL, **scope})
+        run = rerating.request(scope=period, reason="Rates", actor="user:vera", now=now)
+        rerating.run(rerating_id=run.pk, clock=lambda: now)
+
+    def dearer(self, *, now: datetime) -> None:
+        ann, _ = User.objects.get_or_create(username="ann")
+        [rate] = ProviderRate.objects.filter(series__unit_kind="output", series__provider_model__name=LARGE, voided_at=None)
+        price = rate.price + 1
+        rate_changes.correct(rate=rate, price=price, per=rate.per, source="invoice", reason="A slip", actor=ann, now=now)
+
+    def test_that_finds_other_costs_makes_it_stale_and_advice_is_given_again(self, caller: Caller) -> None:
+        advise()
+        first = Proposal.objects.get()
+        later = NOW + timedelta(hours=1)
+        self.dearer(now=later)
+        self.rerate(now=later)
+        first.refresh_from_db()
+        assert first.recosted_at == later
+        ben = User.objects.create(username="ben")
+        with pytest.raises(StaleProposalError, match="re-rated since"):
+            proposals.approve(proposal=first, effective_from=NOW + DAY, reason="Ok", actor=ben, now=later)
+        advise(now=later + timedelta(minutes=1))
+        second = Proposal.objects.get(state=ProposalState.PROPOSED)
+        assert (second.pk != first.pk, queries.is_stale(queries.with_staleness().get(pk=second.pk))) == (True, False)
+
+    def test_that_finds_nothing_leaves_it(self, caller: Caller) -> None:
+        advise()
+        self.rerate(now=NOW + timedelta(hours=1))
+        assert Proposal.objects.get().recosted_at is None
+
+    def test_that_was_at_work_while_usage_was_read_is_not_missed(self, caller: Caller) -> None:
+        """Its costs were recorded after the moment of which the evidence tells, and before there was a proposal to mark."""
+        self.dearer(now=NOW - DAY)
+        self.rerate(now=NOW + timedelta(minutes=1))
+        advise(now=NOW)
+        assert Proposal.objects.get().recosted_at == NOW
+
+    def test_and_new_usage_after_the_window_leaves_it(self, caller: Caller) -> None:
+        advise()
+        act(caller, NOW, usage=tokens(LARGE, 0, 90_000))
+        assert not queries.is_stale(queries.with_staleness().get())
+
+
 class TestRules:
     def test_that_fail_are_told_and_stop_no_other(self, caller: Caller) -> None:
         version = a_price("2", event="aaa.broken")
@@ -157,13 +209,34 @@ class TestBacktestOpen:
         assert (made.backtest["start"], made.backtest["credits_after"]) == (FIRST.isoformat(), "42")
         assert advice.backtest_open(now=NOW) == 0
 
+    def test_leaves_alone_for_an_hour_what_any_worker_has_tried(self, caller: Caller) -> None:
+        """Whatever a process remembers: the attempt of another one counts, and an edit begins anew."""
+        ann = User.objects.create(username="ann")
+        wanted = replace(PriceVersion.objects.get().definition(), credits_per_event=Decimal(6))
+        proposal = proposals.propose(rule=PriceRule.objects.get(), definition=wanted, reason="Mine", actor=ann, now=NOW)
+        hour = timedelta(hours=1)
+        assert advising.claim_backtest(proposal=proposal, again_after=hour, now=NOW)
+        cache.clear()
+        assert advice.backtest_open(now=NOW + hour - timedelta(seconds=1)) == 0
+        assert advice.backtest_open(now=NOW + hour) == 1
+
+    def test_begins_anew_with_an_edited_price(self, caller: Caller) -> None:
+        ann = User.objects.create(username="ann")
+        wanted = replace(PriceVersion.objects.get().definition(), credits_per_event=Decimal(6))
+        proposal = proposals.propose(rule=PriceRule.objects.get(), definition=wanted, reason="Mine", actor=ann, now=NOW)
+        assert advising.claim_backtest(proposal=proposal, again_after=timedelta(hours=1), now=NOW)
+        edited = replace(wanted, credits_per_event=Decimal(7))
+        proposals.edit(proposal=proposal, definition=edited, effective_from=None, reason="Better", actor=ann, now=NOW)
+        assert not advising.claim_backtest(proposal=proposal, again_after=timedelta(hours=1), now=NOW)
+        assert advice.backtest_open(now=NOW) == 1
+
 
 class TestCommand:
     def test_says_what_and_why(self, caller: Caller) -> None:
         out, code = command("chat.reply")
         assert code == 0
         assert "chat.reply/default v1: RAISE" in out
-        assert "62.5% at the baseline, 25.0% now, 60.0% wanted" in out
+        assert "62.5 % at the baseline, 25.0 % now, 60.0 % wanted" in out
         assert "tokens" in out
         assert "maximum_step" in out
         assert "was opened" in out
@@ -176,7 +249,7 @@ class TestCommand:
 
     def test_tells_what_it_would_have_said(self, caller: Caller) -> None:
         out, _ = command("--as-of", "2026-11-13")
-        assert "62.5% now" in out
+        assert "62.5 % now" in out
         assert not Proposal.objects.exists()
 
     def test_knows_no_other_rules(self, caller: Caller) -> None:

@@ -87,6 +87,8 @@ def test_october() -> None:
         Account.PROMOTIONAL_CREDITS: 0,
         Account.ADJUSTMENTS: Decimal("-0.04"),
         Account.LOT_TRANSFERS: Decimal("-0.06"),
+        Account.BANK: 0,
+        Account.PLATFORM_FEES: 0,
     }
     assert sum(balances.values()) == 0
     left = Lot.objects.exclude(kind=LotKind.OVERDRAFT).aggregate(value=Sum("value_remaining"))["value"]

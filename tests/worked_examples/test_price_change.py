@@ -126,7 +126,7 @@ class TestRealSessions:
     def test_drift_is_explained(self, real_data: Path) -> None:
         read = map(agent_session.read, sorted((real_data / "agent_sessions").glob("*.json")))
         traces = [with_stand_in(trace) for trace in read if all(step.usage.input_tokens <= LARGEST for step in trace.steps)]
-        call_command("import_rates", "genai-prices", "--accept", stdout=StringIO())
+        call_command("import_rates", "genai-prices", "--providers", "anthropic", "--accept", stdout=StringIO())
         catalogue(STAND_IN, HAIKU)
         early, late = traces[::2], traces[1::2]
         said = advise_on(early, late)

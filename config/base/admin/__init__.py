@@ -10,7 +10,7 @@
 | `dialog` | a button that opens a form and makes one domain call |
 """
 
-from config.base.admin.dialogs import Choice, CreditsField, Dialog, Moment, MoneyField, ReasonDialog, Shown, Text, dialog
+from config.base.admin.dialogs import Choice, CreditsField, Dialog, Led, Moment, MoneyField, ReasonDialog, Shown, Text, dialog
 from config.base.admin.exports import ExportedAdmin
 from config.base.admin.filters import DayRangeFilter, MomentRangeFilter
 from config.base.admin.history import ReasonForm, TrackedAdmin
@@ -26,6 +26,7 @@ __all__ = [
     "Dialog",
     "ExportedAdmin",
     "KeysetAdmin",
+    "Led",
     "Moment",
     "MomentRangeFilter",
     "MoneyField",

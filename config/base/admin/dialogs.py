@@ -8,7 +8,8 @@ A refusal of the domain is shown in the dialog with what to do, and what was typ
         ledger.grant(…)
         return "100 credits granted to Acme."
 
-The method returns what to tell the user, and the page is loaded anew; or a `Shown` to show something once instead.
+The method returns what to tell the user, and the page is loaded anew; or `Led` to go on to another page, or a `Shown` to
+show something once instead.
 
 The page fetches a dialog with htmx. Its bare address leads to the page that the button stands on; a form that was sent
 without htmx is answered with a redirect, or on a page of its own.
@@ -133,6 +134,14 @@ class Shown:
     context: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Led:
+    """What to tell the user, on the page of what came of it."""
+
+    words: str
+    page: str
+
+
 def dialog(
     title: str,
     *,
@@ -142,19 +151,25 @@ def dialog(
     description: str = "",
     icon: str | None = None,
     variant: ActionVariant = ActionVariant.DEFAULT,
-) -> Callable[[Callable[..., "str | Shown"]], Any]:
+) -> Callable[[Callable[..., "str | Led | Shown"]], Any]:
     """Make a method of an admin class a button with a dialog; name it in `actions_detail`, `actions_row` or `actions_list`.
 
     The method gets `(self, request, form, row)`; of an action of a list, `row` is None.
     """
 
-    def decorate(command: Callable[..., "str | Shown"]) -> Any:
+    def decorate(command: Callable[..., "str | Led | Shown"]) -> Any:
         def view(model_admin: "ModelAdmin[Any]", request: HttpRequest, object_id: str | None = None) -> HttpResponse:
             row = _row(model_admin, request, object_id)
             sent = request.method == "POST"
             if not sent and not _by_htmx(request):
                 return redirect(_page_of(request))
-            bound = form(data=request.POST if sent else None, request=request, object_id=object_id, subject=row)
+            bound = form(
+                data=request.POST if sent else None,
+                files=request.FILES if sent else None,
+                request=request,
+                object_id=object_id,
+                subject=row,
+            )
             if sent and bound.is_valid():
                 if outcome := _run(command, title, model_admin, request, bound, row):
                     return outcome
@@ -187,7 +202,7 @@ def _row(model_admin: "ModelAdmin[Any]", request: HttpRequest, object_id: str | 
 
 
 def _run(
-    command: Callable[..., "str | Shown"],
+    command: Callable[..., "str | Led | Shown"],
     title: str,
     model_admin: "ModelAdmin[Any]",
     request: HttpRequest,
@@ -210,8 +225,8 @@ def _run(
     else:
         if isinstance(outcome, Shown):
             return _show(model_admin, request, title, outcome.template, outcome.context)  # never cached, as no page of the admin is
-        messages.success(request, outcome)
-        page = _page_of(request)
+        messages.success(request, outcome.words if isinstance(outcome, Led) else outcome)
+        page = outcome.page if isinstance(outcome, Led) else _page_of(request)
         return HttpResponse(headers={"HX-Redirect": page}) if _by_htmx(request) else redirect(page)
     return None
 

@@ -15,31 +15,28 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from config.base.exact import Rounding, round_to
+from config.base import figures
+from config.base.exact import Rounding, grouped, round_to
 
 EMPTY = "-"
-_PERCENT_STEP = Decimal("0.1")
 
 
 def credits_(value: Decimal | None) -> SafeString:
     """Show credits: 12,345.5; a minus before what leaves."""
-    return _figure(_grouped(value)) if value is not None else _figure(EMPTY)
+    return _figure(grouped(value)) if value is not None else _figure(EMPTY)
 
 
 def money(value: Decimal | None, currency: str) -> SafeString:
     """Show money to the last digit that it has, at least two places: 1,234.50 USD, 0.000123 USD."""
     if value is None:
         return _figure(EMPTY)
-    whole, _, places = _grouped(value).partition(".")
+    whole, _, places = grouped(value).partition(".")
     return _figure(f"{whole}.{places.ljust(2, '0')} {currency}")
 
 
-def share(value: Decimal | None, *, is_change: bool = False) -> str:
-    """Show a share in percent, to one place: 46.4 %, and a change with its sign: +12.5 %."""
-    if value is None:
-        return EMPTY
-    percent = round_to(value * 100, _PERCENT_STEP, Rounding.HALF_UP)
-    return f"{'+' if is_change and percent > 0 else ''}{_grouped(percent)}\N{NO-BREAK SPACE}%"
+def share(value: figures.Share | None, *, is_change: bool = False) -> str:
+    """Show a share as per cent: 46.4 %, and a change with its sign: +12.5 %."""
+    return figures.on_page(value, is_change=is_change)
 
 
 def short_money(value: Decimal | None, currency: str) -> SafeString:
@@ -97,13 +94,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, figures: Seq
 
 
 def lines(items: Iterable[Any]) -> SafeString:
-    """Show items below each other."""
-    return format_html_join("", "<div>{}</div>", ((item,) for item in items))
-
-
-def _grouped(value: Decimal) -> str:
-    text = f"{value:,f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    """Show items below each other, in one block: a list's cell on a phone sets what it holds side by side."""
+    return format_html("<div>{}</div>", format_html_join("", "<div>{}</div>", ((item,) for item in items)))
 
 
 def _figure(text: str) -> SafeString:

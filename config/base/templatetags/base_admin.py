@@ -20,6 +20,12 @@ def grouped(value: int) -> str:
 
 
 @register.filter
+def credits(value: Decimal) -> str:
+    """Write credits as lists do: 8,671.5."""
+    return show.credits_(value)
+
+
+@register.filter
 def moment(value: datetime | None) -> str:
     """Write a time as lists do."""
     return show.moment(value)

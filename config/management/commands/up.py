@@ -20,6 +20,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.urls import reverse
 
+from config.demo.stripe import running as simulation
 from config.embedded import EmbeddedError, guard
 from config.embedded.lock import AlreadyRunningError, acquire
 from config.embedded.postgres import Postgres
@@ -38,7 +39,9 @@ class Command(BaseCommand):
     requires_system_checks = []  # `migrate` runs them
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--demo", action="store_true", help="fill in a company to look at")
+        parser.add_argument(
+            "--demo", action="store_true", help="fill in a company to look at; without STRIPE_API_KEY, payments are simulated"
+        )
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
         parser.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
 
@@ -69,6 +72,8 @@ class Command(BaseCommand):
         self._start_servers(supervisor)
         with self._step("Migrations") as note:
             note(_migrate())
+        if demo and not settings.STRIPE_API_KEY:
+            self._simulate_stripe(supervisor, host, port)
         if demo:
             with self._step("Demo company"):
                 call_command("demo")
@@ -98,6 +103,19 @@ class Command(BaseCommand):
             server.prepare()
             supervisor.start(server.process)
             server.wait_ready()
+
+    def _simulate_stripe(self, supervisor: Supervisor, host: str, port: int) -> None:
+        """Start what stands for Stripe, beside the desk and on the same address, and have everything talk to it."""
+        beside = next(one for one in range(port + 1, port + 100) if _is_free(host, one))
+        bank = simulation.Control(beside, _name_of(host).strip("[]"))
+        simulation.point_here(bank.base)
+        with self._step("Simulation of Stripe"):
+            webhook = f"{self.url}/stripe/webhook"
+            process = simulation.process(self.var_dir, beside, host=host, address=bank.base, webhook=webhook, keep_open=[self.lock])
+            supervisor.start(process)
+            if not supervisor.wait_until(bank.answers, seconds=30):
+                raise CommandError(f"{bank.base} does not answer: see {process.log}")
+        self.servers["Stripe"] = f"simulated, no money moves; play the banks at {bank.base}/simulation"
 
     def _web(self, host: str, port: int) -> Process:
         return self._python("web", "config.web", "--host", host, "--port", str(port), stop_seconds=25)
@@ -176,6 +194,14 @@ def _check_free(host: str, port: int) -> None:
         if error.errno == errno.EADDRINUSE:
             raise CommandError(f"Port {port} on {host} is in use: stop what listens there or choose a --port.") from None
         raise CommandError(f"Cannot listen on {host} port {port}: {error.strerror}.") from None
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        _check_free(host, port)
+    except CommandError:
+        return False
+    return True
 
 
 def _wait_for_database(seconds: float) -> None:

@@ -16,6 +16,7 @@ from pricing.feeds.guards import TITLES, Guard
 from pricing.feeds.statement import FeedError
 from pricing.models import ChangeState, RateChange, RateImport
 from pricing.services import rate_decisions, rate_imports
+from pricing.services.refusals import NotKeptError
 
 
 class Command(BaseCommand):
@@ -31,6 +32,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--accept", action="store_true", help="take over every line that no guard holds back")
         parser.add_argument("--providers", default="", help="comma separated, such as anthropic,openai; default: all")
+        parser.add_argument(
+            "--again", action="store_true", help="of a release that was imported already: compare with the catalogue as it is now"
+        )
         parser.add_argument("--source", default="", help="call the feed of a file otherwise, such as tokencost")
 
     def handle(self, **options: Any) -> None:
@@ -50,8 +54,12 @@ class Command(BaseCommand):
                 actor=None,
                 now=now,
             )
+            if options["again"] and not done.is_new:
+                done = rate_imports.compare_again(source=feed.reading.source, feed=feed, actor=None, now=now)
         except FeedError as error:
             raise CommandError(str(error)) from error
+        except NotKeptError as refusal:
+            raise CommandError(refusal.detail) from refusal
         except (DataError, IntegrityError) as error:
             raise CommandError(f"The feed holds what the catalogue cannot keep, so nothing was imported: {error}") from error
         self._print(done.rate_import, is_new=done.is_new, is_verbose=options["verbosity"] > 1)
@@ -62,7 +70,7 @@ class Command(BaseCommand):
         counts = made.counts
         self.stdout.write(f"{made}: " + ", ".join(f"{counts.get(kind.value, 0):,} {kind.value}" for kind in Kind))
         if not is_new:
-            self.stdout.write(f"imported already on {made.created_at:%Y-%m-%d %H:%M} UTC, so nothing is new")
+            self.stdout.write(f"compared already on {made.created_at:%Y-%m-%d %H:%M} UTC, so nothing is new (--again compares anew)")
         self.stdout.write(f"agree with the catalogue: {counts['agree']:,}; rejected before: {counts['rejected_before']:,}")
         waiting = list(made.changes.filter(state=ChangeState.PENDING).exclude(guards=[]))
         self.stdout.write(f"held back by a guard: {len(waiting):,}" + ("" if is_verbose or not waiting else " (-v 2 lists each)"))

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from config.base.exact import plain
+from config.base.figures import percent
 from pricing.advisor.recommendation import Recommendation
 from pricing.models import PriceRule
 from pricing.queries import workspace
@@ -83,8 +83,4 @@ def _as_lines(given: Advice) -> Iterator[str]:
 def _margins(said: Recommendation) -> str:
     margin = said.margin
     parts = (("at the baseline", margin.baseline), ("now", margin.current), ("wanted", margin.target), ("suggested", margin.suggested))
-    return ", ".join(f"{_percent(share)} {words}" for words, share in parts if share is not None)
-
-
-def _percent(share: Decimal) -> str:
-    return f"{share:.1%}"
+    return ", ".join(f"{percent(share)} {words}" for words, share in parts if share is not None)

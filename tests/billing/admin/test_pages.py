@@ -15,6 +15,7 @@ from billing.models import (
     AgentJob,
     ApiKey,
     CostCenter,
+    CreditPack,
     Customer,
     Hold,
     LedgerEntry,
@@ -25,6 +26,7 @@ from billing.models import (
     Project,
     Seal,
     Team,
+    TopUp,
     UsageRecord,
     Wallet,
 )
@@ -33,6 +35,7 @@ from billing.services.idempotency import Call
 from config.roles import Role
 from pricing.units import Usage
 from tests.billing.factories import NOW, ProjectFactory, a_caller, a_price, a_token, a_wallet, an_event
+from tests.billing.selling import a_pack, a_session, an_order, told
 from tests.people import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -41,6 +44,7 @@ MODELS = [
     AgentJob,
     ApiKey,
     CostCenter,
+    CreditPack,
     Customer,
     Hold,
     LedgerEntry,
@@ -50,10 +54,11 @@ MODELS = [
     Project,
     Seal,
     Team,
+    TopUp,
     UsageRecord,
     Wallet,
 ]
-READ_ONLY = [AgentJob, ApiKey, Hold, LedgerEntry, Lot, Payment, PipelineRun, Seal, UsageRecord, Wallet]
+READ_ONLY = [AgentJob, ApiKey, Hold, LedgerEntry, Lot, Payment, PipelineRun, Seal, TopUp, UsageRecord, Wallet]
 
 
 @pytest.fixture
@@ -75,6 +80,8 @@ def company() -> Wallet:
         starts_at=NOW.replace(year=2025), ends_at=NOW.replace(year=2025, hour=11), entry_count=0, credits=0, value=0,
         previous_digest="", digest="d" * 64, sealed_at=NOW,
     )  # fmt: skip
+    topup = an_order(wallet, pack=a_pack(), bonus_credits=10)
+    told("checkout.session.completed", a_session(topup))
     return wallet
 
 
@@ -115,13 +122,15 @@ class TestPages:
         assert root.post(record(row).replace("change", "delete"), {"post": "yes"}).status_code == 403
         assert root.get(listed(model) + "add/").status_code == 403
 
-    @pytest.mark.parametrize("model", [LedgerEntry, UsageRecord, Customer, Wallet, Hold, Lot, Payment], ids=lambda model: model.__name__)
+    @pytest.mark.parametrize(
+        "model", [LedgerEntry, UsageRecord, Customer, Wallet, Hold, Lot, Payment, TopUp], ids=lambda model: model.__name__
+    )
     def test_ask_the_same_number_of_questions_for_many_rows(
         self, company: Wallet, root: Client, model: type[Any], django_assert_max_num_queries: DjangoAssertNumQueries
     ) -> None:
         caller = a_caller(company.customer.project)
         for number in range(20):
-            a_wallet(caller, f"more_{number}", credits="10")
+            an_order(a_wallet(caller, f"more_{number}", credits="10"), pack=a_pack(f"more-{number}"))
         charging.charge([an_event(caller, customer=f"more_{number}") for number in range(20)], now=NOW)
         root.get(listed(model))
         with django_assert_max_num_queries(14):
@@ -140,7 +149,17 @@ class TestCustomerPage:
     def test_shows_wallet_lots_and_newest_entries_in_one_view(self, company: Wallet) -> None:
         customers.set_low_balance_threshold(wallet_id=company.pk, threshold=company.balance * 2, reason="x")
         page = signed_in(Role.FINANCE).get(record(company.customer)).content.decode()
-        for words in ("988", "983", "below the mark", "Newest entries", "Lots, in the order", "Open holds", "hold_"):
+        for words in (
+            "1,998",
+            "1,993",
+            "below the mark",
+            "Newest entries",
+            "Lots, in the order",
+            "Newest top-ups",
+            "9.99 USD",
+            "Open holds",
+            "hold_",
+        ):
             assert words in page
         assert f"wallet__customer__id__exact={company.customer.pk}" in page
 

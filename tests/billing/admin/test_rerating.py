@@ -1,5 +1,6 @@
 """Unpriced usage and re-ratings in the admin: the queue, the dialogs, what changed, and who may do what."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -71,6 +72,12 @@ class TestTheQueue:
         for words in ("input, cache read, output", f"evt_{group.first_record_id}", "0.08 USD", "Add its rates"):
             assert words in page
 
+    def test_says_how_its_figures_and_the_overviews_hang_together(self, finance: Client, group: UnpricedGroup) -> None:
+        said = (
+            "Counted over all records that are kept, whenever they occurred. Of the last 30 days, as the overview counts them, there are 2."
+        )
+        assert said in " ".join(finance.get(reverse(QUEUE)).content.decode().split())
+
     def test_leaves_out_what_is_settled_until_asked(self, finance: Client, group: UnpricedGroup) -> None:
         UnpricedGroup.objects.update(records=0)
         assert "acme/nova-2" not in finance.get(reverse(QUEUE)).content.decode()
@@ -127,6 +134,11 @@ class TestAddRates:
         assert words in send(finance, ADD, group, **typed).content.decode()
         assert not ProviderRate.objects.exists()
 
+    def test_no_model_is_chosen_for_the_person(self, finance: Client, group: UnpricedGroup) -> None:
+        ProviderModelFactory.create(provider="acme", name="nova")
+        assert '<option value="" selected>Choose the model</option>' in opened(finance, NAME, group)
+        assert "required" in send(finance, NAME, group, model="", reason="Renamed").content.decode()
+
     def test_another_name_is_enough_where_the_model_is_known(self, finance: Client, group: UnpricedGroup) -> None:
         model = ProviderModelFactory.create(provider="acme", name="nova")
         assert went_through(send(finance, NAME, group, model=str(model.pk), reason="Renamed"))
@@ -146,7 +158,7 @@ class TestRerate:
         row = rerate(finance, group)
         assert (row.actor, row.reason) == ("user:finance", "Rates added")
         page = finance.get(reverse("admin:billing_rerating_change", args=(row.pk,))).content.decode()
-        for words in ("100.0% (2 of 2), 2 of them newly", "0.012 USD", "acme/nova-2", "Every record has a rate."):
+        for words in ("100.0\N{NO-BREAK SPACE}% (2 of 2), 2 of them newly", "0.012 USD", "acme/nova-2", "Every record has a rate."):
             assert words in page
         record = UsageRecord.objects.get(pk=group.first_record_id)
         page = finance.get(reverse("admin:billing_usagerecord_change", args=(record.pk,))).content.decode()
@@ -155,6 +167,22 @@ class TestRerate:
         listed = finance.get(reverse("admin:billing_usagerecord_changelist"), {"cost_status__exact": "unpriced"}).content.decode()
         assert f"/usagerecord/{record.pk}/change/" not in listed
         assert "acme/nova-2" not in finance.get(reverse(QUEUE)).content.decode()
+
+    def test_leads_to_the_page_of_the_run(self, finance: Client, group: UnpricedGroup) -> None:
+        add_rates(finance, group)
+        row = rerate(finance, group)
+        told = finance.get(reverse(QUEUE)).content.decode()
+        page = reverse("admin:billing_rerating_change", args=(row.pk,))
+        assert re.search(rf'<a class="md-link" href="{page}">Re-rating {row.pk}</a> (has begun|is waiting)', told)
+
+    def test_asks_for_the_price_of_an_hour_in_the_cache(self, finance: Client, group: UnpricedGroup) -> None:
+        UnpricedGroup.objects.update(units=["input", "cache_write_1h", "output"])
+        group.refresh_from_db()
+        shown = finance.get(address(ADD, group), headers=HTMX).content.decode()
+        for words in ("Price of 1,000,000 one-hour cache write tokens", "but unpriced where other cache writes have a price"):
+            assert words in shown
+        assert add_rates(finance, group, price_cache_write_1h="6")
+        assert ProviderRate.objects.get(series__unit_kind="cache_write_1h").price == 6
 
     def test_is_drawn_as_files(self, finance: Client, group: UnpricedGroup) -> None:
         add_rates(finance, group)
@@ -191,7 +219,7 @@ class TestRerate:
             ({"basis": "rates"}, "Name rates"),
             ({"basis": "all"}, "Say since when"),
             ({"basis": "unpriced", "since": "2030-01-01T00:00"}, "ends before it begins"),
-            ({"basis": "unpriced", "until": "2099-01-01T00:00", "since": "2026-01-01T00:00"}, "nothing would change"),
+            ({"basis": "unpriced", "until": "2099-01-01T00:00", "since": "2026-01-01T00:00"}, "in the future"),
         ],
     )
     def test_asks_for_a_scope_that_makes_sense(self, finance: Client, group: UnpricedGroup, fields: dict[str, str], words: str) -> None:

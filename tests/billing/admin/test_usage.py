@@ -36,7 +36,7 @@ def record() -> UsageRecord:
     caller = a_caller()
     a_price("4")
     a_wallet(caller, credits="100")
-    usage = Usage(provider="acme", model="m-1", input_tokens=12345, output_tokens=67)
+    usage = Usage("acme", "m-1", input_tokens=12345, output_tokens=67, cache_write_tokens=4567, cache_write_1h_tokens=3456)
     [result] = charging.charge([an_event(caller, usage=usage, request_id="req_mine")], now=NOW)
     assert isinstance(result, Charged)
     return UsageRecord.objects.get(pk=result.record_id)
@@ -56,6 +56,8 @@ class TestRecord:
         ]
         assert all(place > 0 for place in places)
         for words in ("12,345", f"evt_{record.pk}", "chat.reply/default v1", "Unpriced", "never stored"):
+            assert words in page
+        for words in ("Cache write tokens", "4,567", "Of these kept for an hour", "3,456"):
             assert words in page
 
     def test_is_found_by_its_ids(self, finance: Client, record: UsageRecord) -> None:

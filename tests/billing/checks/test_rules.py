@@ -7,16 +7,31 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from billing import checks
+from billing import balance, checks
 from billing.checks.rules import RULES
 from billing.events import Capture, Charged
-from billing.models import Basis, CheckRun, Operation
+from billing.models import Basis, CheckRun, MovementKind, MovementRequest, Operation, Wallet
 from billing.seal_chain import HOURS
-from billing.services import charging, customers, holds, ledger, refunds, rerating, seals
+from billing.services import (
+    charging,
+    customers,
+    holds,
+    ledger,
+    movement_requests,
+    refunds,
+    rerating,
+    seals,
+    settlements,
+    topup_refunds,
+    topups,
+)
 from billing.services.idempotency import Call
 from billing.services.rerating import Scope
+from config.roles import Role
 from pricing.services import rate_changes
 from pricing.units import Usage
+from tests import stripe_objects
+from tests.billing import selling
 from tests.billing.factories import NOW, a_caller, a_deposit, a_price, a_wallet, an_event
 from tests.people import a_person
 from tests.pricing.factories import ProviderRateFactory, RateSeriesFactory
@@ -41,6 +56,16 @@ def company() -> None:
     assert isinstance(charged, Charged)
     refunds.refund_event(caller=caller, record_id=charged.record_id, credits=Decimal(1), reason="Sorry", now=NOW)
     ledger.transfer(from_wallet_id=other.pk, to_wallet_id=wallet.pk, credits=Decimal(5), reason="Same firm", actor="user:vera", now=NOW)
+    asked = movement_requests.move(
+        kind=MovementKind.GRANT,
+        wallet_id=other.pk,
+        credits=Decimal(20_000),
+        reason="Renewal",
+        requested_by=a_person(Role.FINANCE, name="fiona"),
+        now=NOW,
+    )
+    assert isinstance(asked, MovementRequest)
+    movement_requests.approve(request_id=asked.pk, reason="Agreed", decided_by=a_person(name="ada"), now=NOW)
     call = Call(caller.project_id, "hold_1", Operation.HOLD, b"0" * 16)
     placed = holds.place(
         caller=caller, customer=wallet.customer, event="chat.reply", quantity=None, credits=Decimal(9), expires_in=600, now=NOW, call=call
@@ -54,11 +79,26 @@ def company() -> None:
     scope = Scope(since=NOW - timedelta(days=1), until=LATER, basis=Basis.RATES, rate_ids=(rate.pk,))
     run = rerating.request(scope=scope, reason="Corrected", actor="user:vera", now=LATER)
     assert rerating.run(rerating_id=run.pk, clock=lambda: LATER).adjusted == 1
+    _a_top_up_that_stripe_paid_out(other)
+
+
+def _a_top_up_that_stripe_paid_out(wallet: Wallet) -> None:
+    """A top-up of 9.99 USD, 2.00 of it refunded, paid out less the fee."""
+    topup = selling.an_order(wallet, now=LATER)
+    facts = topups.Facts(payment_intent="pi_1", charge="ch_1")
+    topups.settle(topup_id=topup.pk, paid=topups.Paid(999, "USD", is_live=False, facts=facts), now=LATER)
+    topup_refunds.apply(stripe_objects.refund(id="re_1", payment_intent="pi_1", charge="ch_1", amount=200), LATER)
+    booked = stripe_objects.balance_transaction(source="ch_1", amount=999, fee=59, net=940)
+    back = stripe_objects.balance_transaction(source="re_1", amount=-200, fee=0, net=-200, type="refund", reporting_category="refund")
+    settlements.keep_payout(balance.paid_out(stripe_objects.payout(id="po_1", amount=740)), now=LATER)
+    settlements.keep([balance.movement(one, payout="po_1") for one in (booked, back)], now=LATER)
 
 
 def corrupt(statement: str) -> None:
     """Do what only somebody with the database's own powers can do."""
-    tables = ("costadjustment", "ledgerentry", "wallet", "lot", "hold", "seal", "usagerecord", "idempotencykey", "payment")
+    of_stripe = ("topup", "topuprefund", "platformfee", "balancetransaction")
+    of_wallets = ("movementrequest", "costadjustment", "ledgerentry", "wallet", "lot", "hold", "seal")
+    tables = (*of_wallets, "usagerecord", "idempotencykey", "payment", *of_stripe)
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for table in tables:
@@ -80,9 +120,11 @@ CORRUPTIONS: dict[str, str] = {
     "lot_origin": "UPDATE billing_lot SET unit_value = unit_value * 2 WHERE kind = 'paid'",
     "lot_bounds": "UPDATE billing_lot SET granted = 1 WHERE kind = 'paid' AND remaining > 10",
     "running_balance": "UPDATE billing_ledgerentry SET balance_after = balance_after + 1 WHERE kind = 'refund'",
+    "approval": "UPDATE billing_ledgerentry SET approved_by_id = NULL WHERE kind = 'grant'",
     "held": "UPDATE billing_wallet SET held = held + 1",
     "price_version": "UPDATE billing_ledgerentry SET occurred_at = '2020-01-01' WHERE kind = 'charge'",
     "usage_record": "UPDATE billing_usagerecord SET credits = credits + 1",
+    "token_count": "UPDATE billing_usagerecord SET input_tokens = input_tokens - 1 WHERE cost_status = 'priced'",
     "provider_cost": "UPDATE billing_usagerecord SET cost_amount = cost_amount * 2 WHERE cost_status = 'priced'",
     "cost_adjustment": "UPDATE billing_costadjustment SET lines = '[]'",
     "adjustment_chain": "UPDATE billing_costadjustment SET number = 2",
@@ -91,6 +133,11 @@ CORRUPTIONS: dict[str, str] = {
     "reversal": "UPDATE billing_ledgerentry SET credits = 50 WHERE kind = 'refund'",
     "transfer": "UPDATE billing_ledgerentry SET credits = credits - 1 WHERE kind = 'transfer' AND credits < 0",
     "hold": "UPDATE billing_hold SET captured_credits = 1",
+    "topup": "UPDATE billing_topup SET book_value = book_value + 1",
+    "money_back": "UPDATE billing_topuprefund SET credits = credits + 1",
+    "money_gone": "UPDATE billing_topuprefund SET state = 'failed'",
+    "platform_fee": "UPDATE billing_platformfee SET payment_id = (SELECT min(id) FROM billing_payment)",
+    "payout": "UPDATE billing_balancetransaction SET net_minor = net_minor - 1, amount_minor = amount_minor - 1",
     "seals": "UPDATE billing_ledgerentry SET reason = 'Nothing to see here' WHERE kind = 'refund'",
 }
 
@@ -120,10 +167,15 @@ class TestTheCheck:
         [
             ("deposit", "UPDATE billing_ledgerentry SET payment_id = NULL, approved_by_id = NULL WHERE kind = 'deposit'"),
             ("lot_origin", "UPDATE billing_lot SET granted = granted + 1 WHERE kind = 'paid'"),
+            ("approval", "UPDATE billing_movementrequest SET transaction_id = 1"),
+            ("approval", "UPDATE billing_movementrequest SET credits = 1"),
+            ("approval", "UPDATE billing_ledgerentry SET approved_by_id = (SELECT min(id) FROM auth_user) WHERE kind = 'transfer'"),
             ("adjustment_chain", "UPDATE billing_costadjustment SET amount_before = 1, amount = amount_after - 1"),
             ("adjustment_chain", "UPDATE billing_ledgerentry SET provider_cost = 1 WHERE kind = 'charge'"),
             ("adjustment_chain", "UPDATE billing_costadjustment SET recorded_at = recorded_at - interval '1 day'"),
             ("idempotency", "UPDATE billing_idempotencykey SET effect_id = effect_id + 1000000 WHERE operation = 'event'"),
+            ("token_count", "UPDATE billing_usagerecord SET reasoning_tokens = output_tokens + 1"),
+            ("token_count", "UPDATE billing_usagerecord SET cache_write_tokens = input_tokens + 1"),
             ("hold", "DELETE FROM billing_ledgerentry e USING billing_hold h WHERE e.transaction_id = h.usage_record_id"),
         ],
     )

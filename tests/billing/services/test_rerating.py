@@ -1,11 +1,12 @@
 """Re-rating: in chunks, killed and gone on with, many at once; the queue of what is unpriced."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
 from billing.events import Caller
 from billing.models import Basis, CostAdjustment, CostStatus, Rerating, UnpricedGroup, UsageRecord
@@ -151,6 +152,43 @@ class TestRun:
         row = run(request(Scope(SCOPE.since, SCOPE.until, Basis.ALL)))
         assert (row.adjusted, row.kept) == (0, 1)
         assert row.by_model[0]["why_kept"] == {"several_currencies": 1}
+
+
+@pytest.mark.django_db
+class TestBegin:
+    def chunks(self, row: Rerating) -> int:
+        told: list[Rerating] = []
+        rerating.run(rerating_id=row.pk, clock=lambda: LATER, told=told.append)
+        return len(told)
+
+    def test_a_run_by_rate_begins_where_usage_does(self) -> None:
+        """The rate holds for six years, and usage began this month."""
+        rate = rates(since=LATER - timedelta(days=6 * 365))
+        report(a_desk(), 3)
+        row = request(Scope(rate.effective_from, LATER, Basis.RATES, rate_ids=(rate.pk,)))
+        assert row.since == rate.effective_from
+        assert row.position_at.month == NOW.month
+        assert self.chunks(row) <= 32
+        row.refresh_from_db()
+        assert row.examined == 3
+
+    def test_nothing_before_the_rate_is_looked_at(self) -> None:
+        report(a_desk(), 3)
+        rate = rates(since=NOW - timedelta(minutes=1))
+        report(a_caller(), 2, customer=None)
+        row = request(Scope(SCOPE.since, LATER, Basis.RATES, rate_ids=(rate.pk,)))
+        assert row.position_at == rate.effective_from
+        assert run(row).examined == 2
+
+    def test_finds_what_was_reported_late(self) -> None:
+        rate = rates(since=NOW - timedelta(days=400))
+        caller = a_desk()
+        charging.charge([an_event(caller, usage=REPLY, customer=None, occurred_at=NOW - timedelta(days=n)) for n in (390, 40, 0)], now=NOW)
+        assert run(request(Scope(rate.effective_from, LATER, Basis.RATES, rate_ids=(rate.pk,)))).examined == 3
+
+    def test_of_no_usage_there_is_nothing_to_walk_through(self) -> None:
+        rate = rates(since=LATER - timedelta(days=6 * 365))
+        assert self.chunks(request(Scope(rate.effective_from, LATER, Basis.RATES, rate_ids=(rate.pk,)))) <= 32
 
 
 class Killed(BaseException):
@@ -314,6 +352,61 @@ class TestTheWorker:
         for _ in range(2):
             request()
         done = at_once([lambda: rerating.run_waiting(clock=lambda: LATER) for _ in range(3)])
-        assert sorted(done, key=str) == [0, 0, 2]
+        assert sum(found for found in done if isinstance(found, int)) == 2
         assert not Rerating.objects.filter(finished_at=None).exists()
+        assert CostAdjustment.objects.count() == 60
         assert rerating.run_waiting(clock=lambda: LATER) == 0
+
+    def test_two_workers_never_work_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The second comes while the first is in the middle of a chunk, and leaves."""
+        report(a_desk(), 30)
+        rates()
+        request()
+        counted, second = rerating._count, list[Any]()
+
+        def meets_another(*args: Any) -> None:
+            counted(*args)
+            second.extend(at_once([lambda: rerating.run_waiting(clock=lambda: LATER)]))
+
+        monkeypatch.setattr(rerating, "_count", meets_another)
+        assert rerating.run_waiting(clock=lambda: LATER) == 1
+        assert second == [0] * 5
+        assert CostAdjustment.objects.count() == 30
+
+    def test_holds_nothing_between_two_chunks(self) -> None:
+        """A pooler may hand the session to somebody else then, and a lock of the session would stay behind in it."""
+        report(a_desk(), 30)
+        rates()
+        request()
+        held: list[int] = []
+
+        def looks() -> datetime:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+                held.append(cursor.fetchone()[0])
+            return LATER
+
+        assert rerating.run_waiting(clock=looks) == 1
+        assert len(held) > 4
+        assert set(held) == {0}
+
+    def test_the_run_of_a_worker_that_was_killed_is_taken_up_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        report(a_desk(), 30)
+        rates()
+        row = request()
+        counted, chunks = rerating._count, iter(range(1, 100))
+
+        def loses_its_server(*args: Any) -> None:
+            counted(*args)
+            if next(chunks) == 3:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        monkeypatch.setattr(rerating, "_count", loses_its_server)
+        assert at_once([lambda: rerating.run_waiting(clock=lambda: LATER)]) == [0]
+        row.refresh_from_db()
+        assert (row.finished_at, row.examined, CostAdjustment.objects.count()) == (None, 14, 14)
+        monkeypatch.setattr(rerating, "_count", counted)
+        assert rerating.run_waiting(clock=lambda: LATER) == 1
+        row.refresh_from_db()
+        assert (row.examined, row.adjusted, CostAdjustment.objects.count()) == (30, 30, 30)

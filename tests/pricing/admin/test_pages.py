@@ -14,7 +14,9 @@ from config.roles import Role
 from pricing.models import EventType, PriceRule, PriceVersion, Workspace
 from pricing.queries import timeline
 from pricing.queries.timeline import Phase, Stop
+from pricing.services import proposals
 from tests import people
+from tests.pricing.admin import proposal_pages
 from tests.pricing.factories import (
     LAST_YEAR,
     EventTypeFactory,
@@ -23,6 +25,7 @@ from tests.pricing.factories import (
     ProviderRateFactory,
     RateSeriesFactory,
 )
+from tests.pricing.proposals import an_advised_proposal
 
 pytestmark = pytest.mark.django_db
 
@@ -96,6 +99,9 @@ class TestPriceRules:
         assert finance.post(reverse("admin:pricing_pricerule_add"), form).status_code == 200
         assert not PriceRule.objects.exists()
 
+    def test_a_rule_that_is_not_made_yet_has_no_time_line(self, finance: Client) -> None:
+        assert "Time line" not in finance.get(reverse("admin:pricing_pricerule_add")).content.decode()
+
     def test_one_without_a_version_says_so(self, finance: Client) -> None:
         rule = PriceRuleFactory.create()
         assert "has no price yet" in finance.get(reverse("admin:pricing_pricerule_change", args=[rule.pk])).content.decode()
@@ -121,6 +127,30 @@ class TestEventTypes:
         assert finance.post(reverse("admin:pricing_eventtype_add"), form).status_code == 200
         assert finance.post(reverse("admin:pricing_eventtype_add"), form | {"name": "chat.reply"}).status_code == 302
         assert EventType.objects.get().name == "chat.reply"
+
+    def test_one_leads_to_its_price_rules(self, finance: Client) -> None:
+        rule = PriceRuleFactory.create(event_type__name="chat.reply")
+        PriceRuleFactory.create(event_type__name="image.generate")
+        href = f"{reverse('admin:pricing_pricerule_changelist')}?event_type__id__exact={rule.event_type_id}"
+        for address in (
+            reverse("admin:pricing_eventtype_changelist"),
+            reverse("admin:pricing_eventtype_change", args=[rule.event_type_id]),
+        ):
+            assert f'href="{href}"' in finance.get(address).content.decode()
+        assert list(finance.get(href).context["cl"].result_list) == [rule]
+        assert "then add a price rule" in finance.get(reverse("admin:pricing_eventtype_add")).content.decode()
+
+
+class TestPriceVersions:
+    def test_name_the_advisor_and_lead_to_the_proposal(self, finance: Client) -> None:
+        proposal = an_advised_proposal()
+        decider = User.objects.create(username="ben")
+        start = timezone.now() + timedelta(days=1)
+        version = proposals.approve(proposal=proposal, effective_from=start, reason="Yes", actor=decider, now=timezone.now())
+        page = finance.get(reverse("admin:pricing_priceversion_change", args=[version.pk])).content.decode()
+        assert "Pricing Advisor" in page
+        assert f'href="{reverse("admin:pricing_proposal_change", args=[proposal.pk])}"' in page
+        assert "Pricing Advisor" in finance.get(reverse("admin:pricing_priceversion_changelist")).content.decode()
 
 
 class TestInForceAt:
@@ -158,6 +188,7 @@ class TestProviderRates:
         for query in (
             {"provider": "anthropic", "model": "claude-s"},
             {"source": "invoice"},
+            {"q": "claude-s"},
             {"series__unit_kind__exact": "input", "provider": "anthropic"},
         ):
             page = finance.get(reverse("admin:pricing_providerrate_changelist"), query)
@@ -166,7 +197,8 @@ class TestProviderRates:
     def test_show_price_unit_and_source(self, finance: Client) -> None:
         rate = ProviderRateFactory.create(source="invoice", source_detail="No. 17")
         page = finance.get(reverse("admin:pricing_providerrate_change", args=[rate.pk])).content.decode()
-        assert "3.00 USD</span> per 1,000,000" in page
+        assert "3.00 USD</span> per 1,000,000 tokens" in page
+        assert "3 USD per 1,000,000" in str(rate)
         assert "No. 17" in page
 
 
@@ -188,6 +220,8 @@ class TestWorkspace:
             "advisor_max_unpriced": "0.05",
             "prices_need_approval": "on",
             "approval_limit_credits": "500",
+            "refund_limit": "100",
+            "spent_refund_policy": "receivable",
             "usage_retention_months": "12",
             "change_reason": "We moved",
             **typed,
@@ -203,15 +237,39 @@ class TestWorkspace:
         last = row.history.latest()
         assert (last.history_change_reason, last.history_user.username) == ("We moved", "finance")
 
+    def test_says_which_figure_has_which_bound(self, finance: Client) -> None:
+        page = finance.post(self.ADDRESS, self._form(target_margin="1", advisor_window_days="0", advisor_max_step="1.5")).content.decode()
+        for words in ("Must be below 1: 0.6 stands for 60 %.", "Must be at least 1 day.", "Must be at most 1, which stands for 100 %."):
+            assert words in page
+        assert "Constraint" not in page
+
     @pytest.mark.parametrize("typed", [{"change_reason": ""}, {"time_zone": "Mars/Olympus"}, {"currency": "euro"}, {"target_margin": "1"}])
     def test_refuses_what_makes_no_sense(self, typed: dict[str, str], finance: Client) -> None:
         assert finance.post(self.ADDRESS, self._form(**typed)).status_code == 200
         assert Workspace.objects.get().name == "Meterdesk"
 
     def test_figures_are_written_as_people_do(self, finance: Client) -> None:
-        page = finance.get(self.ADDRESS).content.decode()
+        page = people.signed_in(Role.ADMINISTRATOR).get(self.ADDRESS).content.decode()
         assert 'value="0.01"' in page
         assert 'value="10000"' in page
+
+    def test_whoever_moves_money_does_not_set_the_limits(self, finance: Client) -> None:
+        assert finance.post(self.ADDRESS, self._form(approval_limit_credits="999999", refund_limit="999999")).status_code == 302
+        row = Workspace.objects.get()
+        assert (row.name, row.approval_limit_credits, row.refund_limit) == ("Acme", Decimal(10_000), Decimal(100))
+
+    def test_figures_to_read_only_are_written_so_as_well(self) -> None:
+        client = people.signed_in(Role.PRODUCT_MANAGER)
+        for address in (self.ADDRESS, self._state()):
+            text = proposal_pages.words(client.get(address).content.decode())
+            assert "Credit value 0.01 What one credit is worth" in text
+            assert "Approval limit credits 10000 What one person may move" in text
+
+    def _state(self) -> str:
+        """Return the address of an earlier state."""
+        row = Workspace.objects.get()
+        row.save()
+        return f"/admin/pricing/workspace/1/history/{row.history.latest().pk}/"
 
     def test_a_product_manager_sets_the_pricing_policy_and_nothing_else(self) -> None:
         client = people.signed_in(Role.PRODUCT_MANAGER)

@@ -1,6 +1,6 @@
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,60 +11,18 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import escape
 
 from config.roles import Role
-from pricing.admin import panels
-from pricing.advisor.recommend import recommend
-from pricing.definition import Definition
-from pricing.models import PriceRule, PriceVersion, Proposal, ProposalState
-from pricing.services import prices, proposals
+from pricing.admin import asking
+from pricing.models import PriceRule, Proposal, ProposalState, Workspace
+from pricing.services import proposals
 from tests import people
 from tests.billing.admin import dialogs
-from tests.pricing.proposals import POLICY, a_backtest, a_definition, a_persons_proposal, a_rule, an_advised_proposal, some_evidence
+from tests.pricing.admin.proposal_pages import buttons, change, overtake, page_of, read, send, tomorrow, typed, words
+from tests.pricing.proposals import a_definition, a_persons_proposal, a_rule, an_advised_proposal
 
 pytestmark = pytest.mark.django_db
 PRICERS = {Role.FINANCE, Role.PRODUCT_MANAGER, Role.ADMINISTRATOR}
-SCRIPT = "<script>alert(1)</script>"
-
-
-def page_of(proposal: Proposal) -> str:
-    return reverse("admin:pricing_proposal_change", args=[proposal.pk])
-
-
-def read(browser: Client, proposal: Proposal) -> str:
-    response = browser.get(page_of(proposal))
-    assert response.status_code == 200
-    return response.content.decode()
-
-
-def words(html: str) -> str:
-    """Return what a reader sees, on one line."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
-
-
-def buttons(html: str) -> set[str]:
-    """Return which of the page's buttons are there."""
-    return set(re.findall(r"/proposal/\d+/(apply|reject|submit|edit|withdraw)", html))
-
-
-def tomorrow() -> datetime:
-    return (timezone.now() + timedelta(days=1)).replace(second=0, microsecond=0)
-
-
-def typed(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M}"
-
-
-def send(browser: Client, button: str, proposal: Proposal, **fields: Any) -> Any:
-    return dialogs.send(browser, f"pricing_proposal_{button}", proposal, **fields)
-
-
-def overtake(rule: PriceRule) -> PriceVersion:
-    """Publish another version, which makes what was proposed before stale."""
-    return prices.publish_version(
-        rule=rule, credits_per_event=Decimal(6), effective_from=tomorrow(), reason="Another thought", actor=None, now=timezone.now()
-    )
 
 
 @pytest.fixture
@@ -75,107 +33,6 @@ def manager() -> Client:
 @pytest.fixture
 def author() -> User:
     return people.a_person(Role.FINANCE, name="anna")
-
-
-class TestPageOfTheAdvisor:
-    def test_tells_what_why_and_on_what(self, manager: Client) -> None:
-        text = words(read(manager, an_advised_proposal()))
-        for told in (
-            "Raise chat.reply by 12.5 %: its margin fell from 60 % to 46.4 %.",
-            "Margin now 46.4 % was 60 %, target 60 %",
-            "4 credits per chat.reply",
-            "4.5 credits per chat.reply",
-            "+12.5 % 4.5 credits 0.04365 USD",
-            "Money at 0.0097 USD a credit",
-            "Most of it is the provider&#x27;s price.",
-            "Retries rose from 2 % to 4 % of events. Look at the time-outs.",
-            "held back Rounded to halves of a credit.",
-            "3 pay more, 0 pay less, 2 pay the same.",
-            "2026-10-23 00:00:00 to 2026-11-20 00:00:00, 1,600 events",
-            "16 (1 %)",
-        ):
-            assert told in text, told
-
-    def test_the_drift_adds_up(self, manager: Client) -> None:
-        table = read(manager, an_advised_proposal()).partition('id="drift"')[2].partition("</table>")[0]
-        first, *parts, last = (Decimal(amount) for amount in re.findall(r">\s*\+?(-?[\d.]+) USD", table))
-        assert len(parts) == 7
-        assert first + sum(parts) == last == Decimal("0.018")
-
-    def test_the_drift_adds_up_though_it_is_rounded(self, manager: Client) -> None:
-        proposal = an_advised_proposal()
-        found = an_advised_proposal(a_rule("image.generate")).recommendation
-        assert found is not None
-        third = "-0.000333333333"
-        found["drift"] |= {
-            "total": "-0.000999999999",
-            "parts": [{"name": name, "amount": third, "share": None, "sentence": ""} for name in ("tokens", "cache", "retries")],
-        }
-        proposal = an_advised_proposal(a_rule("image.edit"), recommendation=found)
-        table = read(manager, proposal).partition('id="drift"')[2].partition("</table>")[0]
-        amounts = [Decimal(amount) for amount in re.findall(r">\s*\+?(-?[\d.]+) USD", table)]
-        assert sum(amounts[:-1]) == amounts[-1]
-        assert amounts[1:-1] == [Decimal("-0.00033"), Decimal("-0.00034"), Decimal("-0.00033")]
-
-    def test_leads_to_its_customers(self, manager: Client) -> None:
-        assert '<a class="md-link" href="/admin/billing/customer/?q=user_0">user_0</a>' in read(manager, an_advised_proposal())
-
-    def test_folds_what_is_more_than_a_glance(self, manager: Client) -> None:
-        page = read(manager, an_advised_proposal(backtest=a_backtest(customers=70)))
-        assert "40 more customers" in page
-        assert "user_49" in page
-
-    def test_says_when_a_sample_was_taken_and_when_nothing_was(self, manager: Client) -> None:
-        assert "a sample was rated" in read(manager, an_advised_proposal(backtest=a_backtest(sampled=True)))
-        assert "No backtest yet" in read(manager, an_advised_proposal(a_rule("image.edit"), backtest=None))
-
-    def test_reads_its_page_in_a_fixed_number_of_queries(self, manager: Client) -> None:
-        few, many = an_advised_proposal(), an_advised_proposal(a_rule("image.edit"), backtest=a_backtest(customers=50))
-        read(manager, few)
-        counts = []
-        for proposal in (few, many):
-            with CaptureQueriesContext(connection) as queries:
-                read(manager, proposal)
-            counts.append(len(queries))
-        assert counts[0] == counts[1]
-
-
-class TestPageOfAPerson:
-    def test_needs_no_evidence(self, manager: Client, author: User) -> None:
-        text = words(read(manager, a_persons_proposal(author)))
-        assert "Change chat.reply/default: 4 → 4.5 per event (+12.5 %)" in text
-        assert "The new model costs more" in text
-        assert "Money at 0.01 USD a credit: the workspace&#x27;s credit value." in text
-        assert "No backtest yet" in text
-        assert "Evidence" not in text
-        assert "Guardrails" not in text
-
-    def test_the_first_price_of_a_rule(self, manager: Client, author: User) -> None:
-        rule = a_rule()
-        bare = PriceRule.objects.create(event_type=rule.event_type, segment="plan", segment_key="pro")
-        text = words(read(manager, a_persons_proposal(author, bare, base_version=None)))
-        assert "Change chat.reply/plan/pro: its first price" in text
-        assert "No price: events fall to a wider rule" in text
-
-    def test_several_figures_at_once(self, manager: Client, author: User) -> None:
-        definition = a_definition("5", minimum="5", rounding_step="0.5", rounding_mode="up")
-        text = words(read(manager, a_persons_proposal(author, definition=definition)))
-        assert "3 figures change" in text
-        assert "new up, in steps of 0.5" in text
-
-    def test_shows_what_people_typed_as_text(self, manager: Client, author: User) -> None:
-        rule = a_rule(segment="plan", segment_key=f"pro{SCRIPT}")
-        component = {"unit": "output", "credits": "1", "per": 1000, "model_class": SCRIPT, "models": [SCRIPT]}
-        definition = a_definition(components=[component])
-        proposal = a_persons_proposal(author, rule, reason=f"Because {SCRIPT}", definition=definition)
-        for html in (
-            read(manager, proposal),
-            manager.get(reverse("admin:pricing_proposal_changelist")).content.decode(),
-            dialogs.opened(manager, "pricing_proposal_apply", proposal),
-            manager.get(reverse("admin:pricing_proposal_edit", args=[proposal.pk])).content.decode(),
-        ):
-            assert SCRIPT not in html
-        assert "Because &lt;script&gt;" in read(manager, proposal)
 
 
 class TestButtons:
@@ -211,8 +68,16 @@ class TestButtons:
         proposal = an_advised_proposal()
         version = overtake(proposal.rule)
         page = read(manager, proposal)
-        assert f"Version {version.number}</a> has come since, so this cannot be applied. Reject it" in page
-        assert buttons(page) == {"reject"}
+        assert f"Version {version.number}</a> has come since, so this cannot be applied. Let the Advisor advise again" in page
+        assert buttons(page) == {"reject", "advise_again"}
+
+    def test_one_on_outdated_evidence_says_what_changed_before_anybody_presses(self, manager: Client) -> None:
+        proposal = an_advised_proposal()
+        Workspace.objects.update_or_create(pk=1, defaults={"target_margin": Decimal("0.7")})
+        page = read(manager, proposal)
+        assert "The policy has changed: the target margin is 70.0 % instead of 60.0 %. Let the Advisor advise again" in page
+        assert buttons(page) == {"reject", "advise_again"}
+        assert "Stale" in words(manager.get(reverse("admin:pricing_proposal_changelist")).content.decode())
 
     def test_of_a_draft_are_its_authors(self, author: User, client: Client, manager: Client) -> None:
         proposal = a_persons_proposal(author, state=ProposalState.DRAFT)
@@ -290,7 +155,7 @@ class TestApplying:
         assert "was rejected by anna meanwhile" in response.content.decode()
 
     @pytest.mark.parametrize("role", Role)
-    @pytest.mark.parametrize("button", ["apply", "reject", "withdraw", "submit", "edit"])
+    @pytest.mark.parametrize("button", ["apply", "reject", "withdraw", "submit", "edit", "undo", "advise_again"])
     def test_is_for_those_who_price(self, role: Role, button: str, author: User) -> None:
         address = reverse(f"admin:pricing_proposal_{button}", args=[an_advised_proposal().pk])
         client = people.signed_in(role)
@@ -306,6 +171,15 @@ class TestRejecting:
         assert dialogs.went_through(send(manager, "reject", proposal, reason="Too much at once"))
         proposal.refresh_from_db()
         assert (proposal.state, proposal.decision_reason) == (ProposalState.REJECTED, "Too much at once")
+
+
+class TestDialogs:
+    @pytest.mark.parametrize(
+        ("button", "told"),
+        [("reject", "The price stays as it is, and the proposal is closed for good."), ("withdraw", "You take your proposal")],
+    )
+    def test_say_what_they_do(self, manager: Client, button: str, told: str) -> None:
+        assert told in words(dialogs.opened(manager, f"pricing_proposal_{button}", an_advised_proposal()))
 
 
 class TestWithdrawing:
@@ -326,11 +200,47 @@ class TestSubmitting:
         assert proposal.state == ProposalState.PROPOSED
 
 
-def change(proposal: Proposal, editor: User, credits: str = "5") -> Proposal:
-    definition = Definition.from_json(a_definition(credits))
-    return proposals.edit(
-        proposal=proposal, definition=definition, effective_from=None, reason="A round figure", actor=editor, now=timezone.now()
-    )
+class TestAdvisingAgain:
+    def test_asks_the_advisor(self, manager: Client, asked: list[PriceRule]) -> None:
+        proposal = an_advised_proposal()
+        overtake(proposal.rule)
+        assert dialogs.went_through(send(manager, "advise_again", proposal))
+        assert asked == [proposal.rule]
+
+    def test_is_for_what_is_stale(self, manager: Client, author: User, asked: list[PriceRule]) -> None:
+        response = send(manager, "advise_again", an_advised_proposal())
+        assert "stands on has changed: decide on it as it is" in response.content.decode()
+        persons = a_persons_proposal(author, a_rule("image.edit"))
+        overtake(persons.rule)
+        assert not dialogs.went_through(send(manager, "advise_again", persons))
+        assert not asked
+
+    def test_leads_from_what_was_replaced_to_what_came_next(self, manager: Client, author: User) -> None:
+        first = an_advised_proposal()
+        first.state = ProposalState.SUPERSEDED
+        first.save()
+        second = an_advised_proposal(first.rule)
+        assert f'Next for this rule: <a class="md-link" href="{page_of(second)}">' in read(manager, first)
+
+    @pytest.fixture
+    def asked(self) -> Iterator[list[PriceRule]]:
+        """The rules that the room above was asked about."""
+        rules: list[PriceRule] = []
+
+        def ask(rule: PriceRule) -> str:
+            rules.append(rule)
+            return "It looks."
+
+        before, asking.HOW[:] = list(asking.HOW), [ask]
+        yield rules
+        asking.HOW[:] = before
+
+
+def hidden(html: str) -> str:
+    """Return the fingerprint in a form."""
+    found = re.search(r'name="seen" value="([0-9a-f]{64})"', html)
+    assert found
+    return found[1]
 
 
 class TestEditing:
@@ -355,7 +265,7 @@ class TestEditing:
         proposal.refresh_from_db()
         assert (proposal.definition["credits_per_event"], str(proposal.edited_by)) == ("5", "product_manager")
         page = words(read(manager, proposal))
-        assert "Change chat.reply/default: 4 → 5 per event (+25 %)" in page
+        assert "Change chat.reply/default: 4 → 5 per event (+25.0 %)" in page
         assert "First proposed: 4.5 credits per chat.reply" in page
         assert "The Advisor proposed: Raise chat.reply by 12.5 %" in page
         assert "Edited by product_manager" in page
@@ -386,59 +296,24 @@ class TestEditing:
         assert fields.get("credits_per_event", "5") in page
         assert not proposal.edits.exists()
 
+    def test_over_somebody_elses_edit_shows_it_first(self, manager: Client, author: User) -> None:
+        proposal = an_advised_proposal()
+        seen = hidden(manager.get(self.address(proposal)).content.decode())
+        change(proposal, author, "6")
+        page = manager.post(self.address(proposal), self.a_form(seen=seen)).content.decode()
+        assert "was edited since you opened it. By anna it is now: 6 credits per chat.reply" in page
+        assert "A round figure" in page
+        assert proposal.edits.count() == 1
+        response = manager.post(self.address(proposal), self.a_form(seen=hidden(page)))
+        assert response.headers["Location"] == page_of(proposal)
+        assert proposal.edits.count() == 2
+
     def test_of_a_stale_one_is_refused(self, manager: Client) -> None:
         proposal = an_advised_proposal()
         overtake(proposal.rule)
         page = manager.post(self.address(proposal), self.a_form()).content.decode()
         assert "has come since this was proposed" in page
         assert "A round figure" in page
-
-
-class TestReplay:
-    def a_real_one(self, **fields: Any) -> Proposal:
-        rule = a_rule()
-        evidence = some_evidence(rule.versions.get())
-        advice = recommend(evidence, POLICY)
-        assert advice.definition is not None
-        given = {"definition": advice.definition.as_json(), "recommendation": advice.as_json(), "reason": advice.headline}
-        return an_advised_proposal(rule, **given | fields)
-
-    def test_gives_the_same_bytes(self, manager: Client) -> None:
-        page = read(manager, self.a_real_one())
-        assert "The same evidence and policy give the same recommendation, byte for byte." in page
-
-    def test_shows_no_sentence_twice(self, manager: Client) -> None:
-        proposal = self.a_real_one()
-        found = proposal.recommendation
-        assert found is not None
-        page = read(manager, proposal)
-        told = [*found["rationale"], *(guard["sentence"] for guard in found["guardrails"])]
-        assert {sentence: page.count(escape(sentence)) for sentence in told} == dict.fromkeys(told, 1)
-
-    def test_tells_when_it_comes_out_otherwise(self, manager: Client) -> None:
-        assert "This release advises otherwise on the same evidence" in read(manager, an_advised_proposal())
-
-    def test_tells_when_the_evidence_is_not_what_was_hashed(self, manager: Client) -> None:
-        assert "not what its hash was made of" in read(manager, an_advised_proposal(evidence_hash="0" * 64))
-
-    def test_tells_when_it_cannot_be_done(self, manager: Client) -> None:
-        page = read(manager, an_advised_proposal(policy=POLICY.as_json() | {"target_margin": "1"}))
-        assert "This release cannot advise on evidence of that time (ValueError: no price meets" in page
-
-
-class TestPanels:
-    @pytest.fixture(autouse=True)
-    def _a_panel(self) -> Iterator[None]:
-        panel = lambda proposal: "Came out as predicted" if proposal.version else ""  # noqa: E731
-        panels.ON_PROPOSAL.append(panel)
-        yield
-        panels.ON_PROPOSAL.remove(panel)
-
-    def test_of_rooms_above_are_shown_where_they_have_something_to_say(self, manager: Client, author: User) -> None:
-        proposal = a_persons_proposal(author)
-        assert "Came out as predicted" not in read(manager, proposal)
-        send(manager, "apply", proposal, effective_from=typed(tomorrow()), reason="It does")
-        assert "Came out as predicted" in read(manager, proposal)
 
 
 class TestList:

@@ -1,3 +1,4 @@
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from pricing.models import PriceRule, PriceVersion, Proposal, Workspace
 from pricing.price import Component, Tier
 from pricing.services import prices
 from tests import people
+from tests.pricing.admin.proposal_pages import words
 from tests.pricing.factories import LAST_YEAR, PriceRuleFactory
 
 pytestmark = pytest.mark.django_db
@@ -176,7 +178,12 @@ class TestProposing:
 
     def test_a_second_one_is_refused_and_nothing_typed_is_lost(self, manager: Client, priced: PriceRule) -> None:
         manager.post(address(priced), a_form())
-        assert "by product_manager waits for a decision already" in manager.get(address(priced)).content.decode()
+        asked = manager.get(address(priced)).content.decode()
+        proposal = Proposal.objects.get()
+        assert f'href="{reverse("admin:pricing_proposal_change", args=[proposal.pk])}">{proposal}</a>' in asked
+        assert "by product_manager waits for a decision already" in words(asked)
+        assert 'name="propose"' not in asked
+        assert 'name="draft"' in asked
         again = manager.post(address(priced), a_form(credits_per_event="7", reason="Another idea"))
         assert "waits for a decision: edit, decide or withdraw that one first" in again.context["form"].non_field_errors()[0]
         page = again.content.decode()
@@ -196,7 +203,7 @@ class TestProposing:
     def test_stands_on_the_time_line_of_the_rule(self, manager: Client, priced: PriceRule) -> None:
         manager.post(address(priced), a_form(reason="<Costs> rose"))
         page = manager.get(reverse("admin:pricing_pricerule_change", args=[priced.pk])).content.decode()
-        assert "Propose a price" in page
+        assert set(re.findall(r"(?:New|Propose a|Publish a) price", page)) == {"Propose a price"}
         proposed = page.index("5 credits per chat.reply")
         assert proposed < page.index("4 credits per chat.reply", proposed)
         assert '<span class="desk-tag desk-tag-next">proposed</span>' in page

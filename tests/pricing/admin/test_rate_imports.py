@@ -1,4 +1,5 @@
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from django.core.cache import cache
@@ -7,15 +8,19 @@ from django.urls import reverse
 
 from billing.queries import badges
 from config.roles import Role
+from pricing.feeds import files
 from pricing.models import ChangeState, ProviderRate, RateChange, RateImport
+from pricing.services import rate_imports
 from tests import people
 from tests.billing.admin.dialogs import HTMX, address, opened, send, went_through
-from tests.pricing.factories import RateChangeFactory, RateImportFactory
+from tests.pricing.factories import NOW, RateChangeFactory, RateImportFactory
 
 pytestmark = pytest.mark.django_db
 
 GUARDED = [{"guard": "zero", "sentence": "The feed states 0."}]
 ACCEPT, REJECT = "pricing_ratechange_accept_line", "pricing_ratechange_reject_line"
+AGAIN = "pricing_rateimport_compare_again"
+SAMPLES = Path(__file__).parents[2] / "samples" / "feeds"
 ACCEPT_ALL, REJECT_ALL = "pricing_rateimport_accept_all", "pricing_rateimport_reject_all"
 
 
@@ -56,7 +61,9 @@ class TestDiffPage:
         assert "Price of 0" in html
         assert "The feed states 0." in html
         assert "3 lines" in html
+        assert "9 USD per 1,000,000 tokens" in html
         assert "7 prices agree" in html
+        assert 'href="?state=pending">3 waiting for a decision</a>' in html
 
     @pytest.mark.parametrize(
         ("query", "models"),
@@ -96,7 +103,7 @@ class TestDiffPage:
         assert "accept-line" not in html
         line = made.changes.first()
         assert line is not None
-        for action, row in ((ACCEPT, line), (REJECT, line), (ACCEPT_ALL, made), (REJECT_ALL, made)):
+        for action, row in ((ACCEPT, line), (REJECT, line), (ACCEPT_ALL, made), (REJECT_ALL, made), (AGAIN, made)):
             assert browser.get(address(action, row), headers=HTMX).status_code == 403
             assert browser.post(address(action, row), {"reason": "x"}, headers=HTMX).status_code == 403
         assert browser.post(address("pricing_rateimport_compare_installed"), headers=HTMX).status_code == 403
@@ -152,6 +159,26 @@ class TestDeciding:
         assert went_through(send(finance, "pricing_rateimport_compare_installed"))
         assert [made.source for made in RateImport.objects.all()] == ["genai-prices"]
         assert not ProviderRate.objects.exists()
+
+
+class TestComparingAgain:
+    def test_leads_to_the_new_comparison(self, finance: Client) -> None:
+        feed = files.from_file(SAMPLES / "litellm_1.json")
+        first = rate_imports.import_feed(feed=feed, as_of=NOW, actor=None, now=NOW).rate_import
+        assert "says the same as before" in self.told(finance, first)
+        RateChange.objects.filter(rate_import=first).update(state=ChangeState.SUPERSEDED, decided_at=NOW)
+        assert "compared again: 14 lines wait" in self.told(finance, first)
+        newest = RateImport.objects.latest("id")
+        assert reverse("admin:pricing_rateimport_change", args=[newest.pk]) in page(finance, first)
+        assert "compared again" in page(finance, newest)
+        assert "was compared later" not in page(finance, newest)
+
+    def told(self, finance: Client, made: RateImport) -> str:
+        assert went_through(send(finance, AGAIN, made))
+        return page(finance, made)
+
+    def test_says_what_to_do_where_the_release_was_not_kept(self, finance: Client, made: RateImport) -> None:
+        assert "--again" in send(finance, AGAIN, made).content.decode()
 
 
 class TestLists:

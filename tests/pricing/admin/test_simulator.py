@@ -70,7 +70,7 @@ class TestOutcome:
             "4 credits",
             "0.007221 USD",
             "81.9 %",
-            "75.9 %",
+            "75.9\N{NO-BREAK SPACE}%",
             "below target",
             "This pricing is strong, but may feel expensive unless",
         ):
@@ -82,7 +82,7 @@ class TestOutcome:
         a_model()
         Workspace.objects.update(target_margin=Decimal("0.5"), credit_value=Decimal("0.002"))
         told = live(manager).context["outcome"]
-        assert (told.credits, told.margin) == ("8 credits", "54.8 %")  # 0.014442 USD are 7.221 credits
+        assert (told.credits, told.margin) == ("8 credits", "54.9 %")  # 0.014442 USD are 7.221 credits
 
     def test_typed_prices_win_over_the_catalogue(self, manager: Client) -> None:
         a_model()
@@ -102,8 +102,18 @@ class TestOutcome:
         assert cost(live(manager, input_tokens="300000", output_tokens="0")) == "1.80 USD"
 
     def test_without_a_model_or_prices_says_what_to_do(self, manager: Client) -> None:
+        a_model()
         page = manager.get(PAGE).content.decode()
         assert "Choose a model, or type what its input and output cost." in page
+
+    def test_without_any_rate_leads_to_where_they_come_from(self, manager: Client) -> None:
+        page = manager.get(PAGE).content.decode()
+        assert "The catalogue has no provider rate yet." in page
+        assert f'href="{reverse("admin:pricing_rateimport_changelist")}">Compare it with the installed feed' in page
+
+    def test_a_credits_value_names_its_currency(self, manager: Client) -> None:
+        Workspace.objects.update_or_create(pk=1, defaults={"currency": "EUR"})
+        assert "Credit value, EUR" in manager.get(PAGE).content.decode()
 
     def test_a_name_with_slashes_and_an_alias_are_found(self, manager: Client) -> None:
         a_model("meta-llama/llama-4", "groq")
@@ -128,6 +138,12 @@ class TestFaults:
             ({"input_tokens": "0", "output_tokens": ""}, "input_tokens", "must consume something"),
             ({"cache_share": "101"}, "cache_share", "less than or equal to 100"),
             ({"cache_share": "60", "cache_write_share": "60"}, "cache_write_share", "more than the whole input"),
+            ({"cache_write_1h_share": "100.1"}, "cache_write_1h_share", "less than or equal to 100"),
+            (
+                {"cache_write_price": "3.75", "cache_write_share": "50", "cache_write_1h_share": "50"},
+                "cache_write_1h_price",
+                "There is no price for one-hour cache write tokens.",
+            ),
             ({"audio_input_tokens": "900"}, "audio_input_tokens", "together more than it"),
             ({"reasoning_tokens": "313"}, "reasoning_tokens", "together more than it"),
             ({"audio_input_tokens": "5"}, "model", "There is no price for audio input tokens."),
@@ -202,7 +218,7 @@ class TestRule:
         assert (told.rows[-1].name, strip_tags(told.rows[-1].credits), told.rows[-1].margin) == (
             "In force, v1",
             "4",
-            "81.9 %",
+            "81.9\N{NO-BREAK SPACE}%",
         )
         assert "Propose this price" in response.content.decode()
         page = manager.get(told.propose)
@@ -263,6 +279,15 @@ class TestPaste:
         form = page.context["form"]
         assert form.usage() == Usage(input_tokens=11470, output_tokens=44, cache_read_tokens=9511, cache_write_tokens=1956)
         assert (form["model"].value(), form["calls"].value(), form["target_margin"].value()) == ("anthropic/claude-sonnet-4-5", "3", "70")
+
+    def test_keeps_the_lifetimes_of_the_cache_apart(self, manager: Client) -> None:
+        a_model()
+        written = {"ephemeral_5m_input_tokens": 956, "ephemeral_1h_input_tokens": 1000}
+        body = self.BODY | {"usage": self.BODY["usage"] | {"cache_creation": written}}  # type: ignore[operator]
+        page = manager.get(self.pasted(manager, json.dumps(body)).headers["Location"])
+        usage = page.context["form"].usage()
+        assert (usage.cache_write_tokens, usage.cache_write_1h_tokens) == (1956, 1000)
+        assert not page.context["messages"]
 
     @pytest.mark.parametrize("tokens", [3, 999_999_937])
     def test_a_share_gives_back_each_token(self, tokens: int, manager: Client) -> None:

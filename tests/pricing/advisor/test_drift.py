@@ -107,6 +107,12 @@ class TestOneCause:
         now = a_window(a_model("small", 1000, {"input": ("400000", "2"), "cache_read": ("400000", "0.2"), "output": ("100000", "1")}))
         assert drift(CALM, now) == {"cache": Decimal("0.0018")}
 
+    def test_a_cache_that_is_kept_for_longer(self) -> None:
+        # The same 400 tokens written per call, for an hour at 6 instead of five minutes at 3.75 per million.
+        minutes = a_window(a_model("small", 1000, {"input": ("400000", "1.2"), "cache_write": ("400000", "1.5")}))
+        hour = a_window(a_model("small", 1000, {"input": ("400000", "1.2"), "cache_write_1h": ("400000", "2.4")}))
+        assert drift(minutes, hour) == {"cache": Decimal("-0.0009")}
+
     def test_more_calls(self) -> None:
         now = a_window(a_model("small", 2000, {"input": ("1600000", "8"), "output": ("200000", "2")}))
         assert drift(CALM, now) == {"retries": Decimal("-0.005")}

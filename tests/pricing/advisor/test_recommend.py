@@ -217,3 +217,23 @@ class TestFaults:
         calls = a_model("small", 2000, {"input": ("2000000", "12")})
         said = recommend(an_evidence(a_window(calls, retries=1000), self.BEFORE, last_change_at=AS_OF - timedelta(days=1)), POLICY)
         assert said.verdict == Verdict.FIX
+
+
+class TestBecause:
+    """A recommendation in a few words, for a list of prices."""
+
+    def test_of_a_margin(self) -> None:
+        assert recommend(an_evidence(at_cost("12")), POLICY).because == "margin 40.0 %, target 60.0 %"
+
+    def test_of_what_is_withheld(self) -> None:
+        said = recommend(an_evidence(at_cost("12", unpriced=51)), POLICY)
+        assert said.because == "the provider cost of 5.1 % of the events is unknown; at most 5.0 % may be"
+
+    def test_of_a_price_that_rests(self) -> None:
+        said = recommend(an_evidence(at_cost("12"), last_change_at=AS_OF - timedelta(days=3)), POLICY)
+        assert said.because == "the price changed 3 days ago; it rests for 14 days after a change"
+
+    def test_of_what_is_to_be_mended(self) -> None:
+        calls = a_model("m", 2000, {"input": ("2000000", "12")})
+        said = recommend(an_evidence(a_window(calls, retries=1000), at_cost("6")), POLICY)
+        assert (said.verdict, said.because) == (Verdict.FIX, "retries and fallbacks")

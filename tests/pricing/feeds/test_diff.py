@@ -56,6 +56,14 @@ class TestNew:
         assert [told(line) for line in lines(says("3"), says("0.3", CACHED), known=known)] == [(Kind.NEW, None, None)]
         assert [told(line) for line in lines(says("3"), says("6", LONG), known=known)] == [(Kind.NEW, None, None)]
 
+    def test_an_hour_in_the_cache_was_answered_for_by_input_and_never_by_five_minutes(self) -> None:
+        written, hour = INPUT._replace(unit=UnitKind.CACHE_WRITE), INPUT._replace(unit=UnitKind.CACHE_WRITE_1H)
+        stated = (says("3"), says("3.75", written), says("6", hour))
+        as_input = lines(*stated, known={INPUT: [knows("3")]})
+        unpriced = lines(*stated, known={INPUT: [knows("3")], written: [knows("3.75")]})
+        assert [(line.key, told(line)) for line in as_input] == [(written, (Kind.NEW, None, None)), (hour, (Kind.NEW, None, None))]
+        assert [(line.key, told(line)) for line in unpriced] == [(hour, (Kind.NEW, EPOCH, None))]
+
     def test_what_nothing_could_answer_for_begins_as_the_feed_says(self) -> None:
         images = INPUT._replace(unit=UnitKind.IMAGE)
         assert [told(line) for line in lines(says("3"), says("1", images), known={INPUT: [knows("3")]})] == [(Kind.NEW, EPOCH, None)]

@@ -6,9 +6,11 @@ from itertools import pairwise
 
 import pytest
 from genai_prices import types as feed
+from genai_prices.data import providers
 
 from pricing.feeds import genai
 from pricing.feeds.statement import EPOCH, Candidate, FeedError, Reading
+from pricing.rate_catalogue import CatalogueModel, RateCatalogue
 from pricing.units import UnitKind
 
 
@@ -87,7 +89,15 @@ def test_a_price_by_the_time_of_day_is_left_out(reading: Reading) -> None:
 
 def test_units_that_apps_do_not_report_are_listed(reading: Reading) -> None:
     left_out = {s.what for s in reading.skipped if (s.provider, s.model) == ("anthropic", "claude-opus-4-1")}
-    assert left_out == {"cache_write_1h_mtok", "web_searches_kcount"}
+    assert left_out == {"web_searches_kcount"}
+
+
+@pytest.mark.parametrize(("model", "minutes", "hour"), [("claude-sonnet-4-5", "3.75", "6"), ("claude-opus-4-1", "18.75", "30")])
+def test_cache_writes_are_priced_by_their_lifetime(reading: Reading, model: str, minutes: str, hour: str) -> None:
+    for unit, price in ((UnitKind.CACHE_WRITE, minutes), (UnitKind.CACHE_WRITE_1H, hour)):
+        [rate] = [rate for rate in rates(reading, model, unit) if not rate.key.context_threshold]
+        assert rate.figure == (Decimal(price), 1_000_000, "USD")
+    assert not any(skipped.what.startswith("cache_write") for skipped in reading.skipped)
 
 
 def test_a_price_with_too_many_places_is_rounded_and_says_so(reading: Reading) -> None:
@@ -116,3 +126,15 @@ def test_can_be_read_for_some_providers() -> None:
 def test_refuses_an_unknown_provider() -> None:
     with pytest.raises(FeedError, match="no provider called nobody"):
         genai.read(only_providers=["anthropic", "nobody"])
+
+
+def test_a_catalogue_of_its_names_finds_what_the_feed_finds(reading: Reading) -> None:
+    catalogue = RateCatalogue(CatalogueModel(*model, names, ()) for model, names in reading.names.items())
+    found = 0
+    for provider in providers:
+        for model in provider.models:
+            ours, feeds = catalogue.find(provider.id, model.id), provider.find_model(model.id)
+            if ours is not None and feeds is not None:
+                assert ours.name == feeds.id
+                found += 1
+    assert found > 500

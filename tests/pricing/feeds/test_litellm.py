@@ -92,6 +92,22 @@ def test_two_fields_for_one_price_must_agree() -> None:
     assert (other.candidates, {s.reason for s in other.skipped}) == ([], {"stated twice, differently"})
 
 
+def test_cache_writes_are_priced_by_their_lifetime_and_the_size_of_the_request() -> None:
+    found = read(
+        cache_creation_input_token_cost=Decimal("3.75e-6"),
+        cache_creation_input_token_cost_above_1hr=Decimal("6e-6"),
+        cache_creation_input_token_cost_above_200k_tokens=Decimal("7.5e-6"),
+        cache_creation_input_token_cost_above_1hr_above_200k_tokens=Decimal("1.2e-5"),
+    )
+    assert {(c.key.unit.value, c.key.context_threshold): c.figure.price for c in found.candidates} == {
+        ("cache_write", 0): Decimal("3.75"),
+        ("cache_write_1h", 0): Decimal(6),
+        ("cache_write", 200_001): Decimal("7.5"),
+        ("cache_write_1h", 200_001): Decimal(12),
+    }
+    assert found.skipped == []
+
+
 def test_a_service_tier_has_its_own_price() -> None:
     [candidate] = read(input_cost_per_token_priority=Decimal("2e-6")).candidates
     assert (candidate.key.service_tier, candidate.figure.price) == ("priority", Decimal(2))
@@ -151,3 +167,35 @@ class TestFiles:
         all_of_it, some = files.installed(), files.installed(only_providers=["anthropic"])
         assert all_of_it.sha256 == files.installed().sha256 != some.sha256
         assert some.name.startswith("genai-prices 0.")
+
+
+class TestStatedTwice:
+    """JSON lets a later value of a key replace an earlier one unseen; neither is better than the other."""
+
+    def read(self, tmp_path: Path, content: str) -> Reading:
+        path = tmp_path / "feed.json"
+        path.write_text(content)
+        return files.from_file(path).reading
+
+    def entry(self, price: str) -> str:
+        return f'{{"litellm_provider": "openai", "input_cost_per_token": {price}}}'
+
+    def test_a_model_with_two_entries_is_left_out_and_listed(self, tmp_path: Path) -> None:
+        found = self.read(tmp_path, f'{{"m": {self.entry("1e-6")}, "n": {self.entry("1e-6")}, "m": {self.entry("8e-6")}}}')
+        assert set(found.names) == {("openai", "n")}
+        assert [(s.model, s.what, s.reason) for s in found.skipped] == [("m", "the whole entry", "stated twice, differently")]
+
+    def test_a_figure_with_two_values_is_left_out_and_the_others_stay(self, tmp_path: Path) -> None:
+        entry = '{"litellm_provider": "openai", "input_cost_per_token": 1e-6, "input_cost_per_token": 2e-6, "output_cost_per_token": 5e-6}'
+        found = self.read(tmp_path, f'{{"m": {entry}}}')
+        assert [c.key.unit for c in found.candidates] == [UnitKind.OUTPUT]
+        assert left_out(found, "m") == {"input_cost_per_token": "stated twice, differently"}
+
+    def test_the_same_said_twice_is_no_conflict(self, tmp_path: Path) -> None:
+        found = self.read(tmp_path, f'{{"m": {self.entry("1e-6")}, "m": {self.entry("0.000001")}}}')
+        assert [c.figure.price for c in found.candidates] == [Decimal(1)]
+        assert found.skipped == []
+
+    def test_another_format_is_refused_whole(self, tmp_path: Path) -> None:
+        with pytest.raises(FeedError, match="states 'id' twice in one place, differently"):
+            self.read(tmp_path, '[{"id": "a", "id": "b", "models": []}]')

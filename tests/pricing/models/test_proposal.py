@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from pricing.models import PriceRule, PriceVersion, Proposal, ProposalEdit
 from pricing.services import proposals
 from tests.pricing.factories import LAST_YEAR, NOW, PriceRuleFactory, PriceVersionFactory
-from tests.pricing.proposing import TOMORROW, a_price, a_proposal
+from tests.pricing.proposing import TOMORROW, a_price, a_proposal, advised
 
 pytestmark = pytest.mark.django_db
 
@@ -140,6 +140,15 @@ class TestRoad:
             run("UPDATE pricing_proposaledit SET reason = 'y'")
         with pytest.raises(IntegrityError, match="proposal_edited_is_whole"):
             run("UPDATE pricing_proposal SET original = NULL")
+
+    def test_costs_that_changed_stay_so_and_nobody_approves_on_them(self, rule: PriceRule, ben: User) -> None:
+        advice = advised(rule)
+        assert advice is not None
+        run("UPDATE pricing_proposal SET recosted_at = now() WHERE id = %s", advice.pk)
+        with pytest.raises(IntegrityError, match="stays so"):
+            run("UPDATE pricing_proposal SET recosted_at = NULL WHERE id = %s", advice.pk)
+        with pytest.raises(IntegrityError, match="proposal_approved_on_costs_that_hold"):
+            approve(advice, the_version(advice, ben, created_by=None), ben)
 
     def test_a_backtest_is_made_once(self, proposal: Proposal) -> None:
         run("""UPDATE pricing_proposal SET backtest = '{"events": 1}'""")

@@ -129,3 +129,6 @@ def test_a_release_is_imported_once() -> None:
     with pytest.raises(IntegrityError, match="rate_import_is_one"), transaction.atomic():
         RateImportFactory.create(sha256=made.sha256)
     RateImportFactory.create(sha256=made.sha256, providers=["anthropic"])
+    RateImportFactory.create(sha256=made.sha256, again_of=made)
+    with pytest.raises(IntegrityError, match="rate_import_keeps_a_release_once"), transaction.atomic():
+        RateImportFactory.create(sha256=made.sha256, again_of=made, release=b"x")

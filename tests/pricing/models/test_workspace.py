@@ -48,6 +48,36 @@ def test_figures_have_bounds(change: dict[str, Any], constraint: str) -> None:
         Workspace.objects.update(**change)
 
 
+@pytest.mark.parametrize(
+    ("field", "wrong", "words"),
+    [
+        ("credit_value", Decimal(0), "Must be above 0."),
+        ("target_margin", Decimal(1), "Must be below 1"),
+        ("target_margin", Decimal("-0.1"), "Must not be below 0."),
+        ("margin_tolerance", Decimal(1), "Must be below 1"),
+        ("margin_tolerance", Decimal("-0.1"), "Must not be below 0."),
+        ("advisor_max_step", Decimal(0), "Must be above 0."),
+        ("advisor_max_step", Decimal("1.01"), "Must be at most 1"),
+        ("advisor_window_days", 0, "Must be at least 1 day."),
+        ("advisor_window_days", 367, "Must be at most 366 days."),
+        ("advisor_minimum_events", 0, "Must be at least 1 event."),
+        ("advisor_max_unpriced", Decimal(1), "Must be below 1"),
+        ("advisor_max_unpriced", Decimal("-0.1"), "Must not be below 0."),
+        ("approval_limit_credits", Decimal(-1), "Must not be below 0."),
+        ("usage_retention_months", 0, "Must be at least 1 month."),
+    ],
+)
+def test_a_figure_out_of_bounds_is_told_at_its_field(field: str, wrong: Any, words: str) -> None:
+    row = workspace.load()
+    setattr(row, field, wrong)
+    with pytest.raises(ValidationError) as refusal:
+        row.full_clean()
+    assert set(refusal.value.message_dict) == {field}
+    assert words in " ".join(refusal.value.message_dict[field])
+    with pytest.raises(IntegrityError), transaction.atomic():
+        row.save()
+
+
 def test_the_time_zone_is_one_that_exists() -> None:
     row = workspace.load()
     row.time_zone = "Europe/Vienna"

@@ -20,7 +20,7 @@ from django.utils import timezone
 from config import mail
 from config.roles import Role
 from pricing import tasks
-from pricing.models import NoticeOutcome, PriceRule, ProposalNotice, Workspace
+from pricing.models import NoticeOutcome, PriceRule, Proposal, ProposalNotice, Workspace
 from pricing.queries import proposals as queries
 from pricing.services import notices, prices, proposals
 from pricing.services.refusals import OpenProposalError
@@ -28,7 +28,7 @@ from tests import people
 from tests.billing.services.rivals import at_once
 from tests.mail_server import MailServer
 from tests.pricing.factories import LAST_YEAR, NOW, EventTypeFactory, PriceRuleFactory
-from tests.pricing.proposing import a_proposal, advised
+from tests.pricing.proposing import a_price, a_proposal, advised
 
 pytestmark = pytest.mark.django_db
 A_PAUSE = timedelta(minutes=2)
@@ -79,6 +79,10 @@ def outcomes() -> list[str]:
     return list(ProposalNotice.objects.order_by("id").values_list("outcome", flat=True))
 
 
+def edited(proposal: Proposal, editor: User, credits: str) -> Proposal:
+    return proposals.edit(proposal=proposal, definition=a_price(credits), effective_from=None, reason="Rounder", actor=editor, now=NOW)
+
+
 class TestOwing:
     def test_those_who_may_decide_are_told(self, rule: PriceRule, ann: User, ben: User) -> None:
         a_person(Role.FINANCE, "gone", is_active=False)
@@ -106,6 +110,18 @@ class TestOwing:
         proposals.reject(proposal=proposal, reason="No", actor=ben, now=NOW)
         assert owed() == {("proposed", "ben")}
 
+    def test_those_who_may_still_decide_hear_of_every_edit(self, rule: PriceRule, ann: User, ben: User) -> None:
+        a_person(Role.FINANCE, "cem")
+        proposal = a_proposal(rule, ann)
+        for credits in ("6", "7"):
+            edited(proposal, ben, credits)
+        told = ProposalNotice.objects.filter(kind="edited").order_by("id")
+        assert [(notice.recipient.username, notice.edit) for notice in told] == [("cem", edit) for edit in proposal.edits.all()]
+
+    def test_a_draft_that_is_rewritten_tells_nobody(self, rule: PriceRule, ann: User, ben: User) -> None:
+        edited(proposals.save_draft(rule=rule, definition=a_price("5"), reason="x", actor=ann, now=NOW), ann, "6")
+        assert not ProposalNotice.objects.exists()
+
     @pytest.mark.usefixtures("ben")
     def test_what_was_refused_tells_nobody(self, rule: PriceRule, ann: User) -> None:
         a_proposal(rule, ann)
@@ -131,6 +147,29 @@ class TestSending:
         assert "Agreed" in told.get_payload()
         assert notices.send_due(now=NOW + timedelta(days=1)) == 0
         assert len(server.mails) == 2
+
+    @pytest.mark.usefixtures("ben")
+    def test_says_what_was_edited_last_and_by_whom(self, rule: PriceRule, ann: User, server: MailServer) -> None:
+        proposal, cem = a_proposal(rule, ann), a_person(Role.FINANCE, "cem")
+        notices.send_due(now=NOW)
+        edited(proposal, cem, "6")
+        edited(proposal, cem, "7")
+        assert notices.send_due(now=NOW) == 1  # one mail: what the first edit said holds no more
+        told = server.mails[-1]
+        assert (told["To"], told["Subject"]) == ("ben@example.com", "The proposed price for chat.reply/default is another one now")
+        for words in ("cem put another price", "7 credits per chat.reply", "Rounder"):
+            assert words in told.get_payload()
+        assert outcomes()[-2:] == ["moot", "sent"]
+
+    def test_gives_the_reason_of_the_price_that_stands_there_by_then(
+        self, rule: PriceRule, ann: User, ben: User, server: MailServer
+    ) -> None:
+        edited(a_proposal(rule, ann, reason="Costs rose"), ben, "6")
+        notices.send_due(now=NOW)
+        [asked] = [mail.get_payload() for mail in server.mails if "ann proposes" in mail.get_payload()]
+        assert "6 credits per chat.reply" in asked
+        assert "Rounder" in asked
+        assert "Costs rose" not in asked
 
     @pytest.mark.usefixtures("ben")
     def test_says_times_as_the_workspace_does(self, rule: PriceRule, ann: User, server: MailServer) -> None:

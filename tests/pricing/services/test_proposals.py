@@ -6,12 +6,11 @@ from functools import partial
 import pytest
 from django.contrib.auth.models import User
 
-from config.roles import Role
 from pricing.definition import Definition
-from pricing.models import PriceRule, PriceVersion, Proposal, ProposalNotice, Workspace
+from pricing.models import PriceRule, PriceVersion, Proposal, Workspace
 from pricing.price import Component, Tier
 from pricing.queries import proposals as queries
-from pricing.services import prices, proposals
+from pricing.services import advising, proposal_steps, proposals
 from pricing.services.refusals import (
     FourEyesError,
     InvalidPriceError,
@@ -27,40 +26,18 @@ from pricing.services.refusals import (
     StaleProposalError,
     StartsTooSoonError,
     UnchangedPriceError,
+    UnseenEditError,
 )
 from tests.billing.services.rivals import at_once
-from tests.people import a_person
 from tests.pricing.factories import LAST_YEAR, NOW, PriceRuleFactory
-from tests.pricing.proposing import TOMORROW, a_price, a_proposal, advised, an_advice, evidence_of
+from tests.pricing.proposing import TOMORROW, a_price, a_proposal, advised, another_version
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def ann() -> User:
-    return User.objects.create(username="ann")
-
-
-@pytest.fixture
-def ben() -> User:
-    return User.objects.create(username="ben")
-
-
-@pytest.fixture
 def cem() -> User:
     return User.objects.create(username="cem")
-
-
-@pytest.fixture
-def rule() -> PriceRule:
-    made: PriceRule = PriceRuleFactory.create(event_type__name="chat.reply")
-    prices.publish_version(rule=made, credits_per_event=Decimal(4), effective_from=LAST_YEAR, reason="Opening", actor=None, now=NOW)
-    return made
-
-
-def another_version(rule: PriceRule) -> PriceVersion:
-    """Let the rule change beside all proposals."""
-    return prices.publish_version(rule=rule, credits_per_event=Decimal(9), effective_from=TOMORROW, reason="Otherwise", actor=None, now=NOW)
 
 
 class TestApproving:
@@ -129,12 +106,45 @@ class TestApproving:
             partial(proposals.withdraw, actor=ann, now=NOW),
             partial(proposals.submit, actor=ann, now=NOW),
             partial(proposals.edit, definition=a_price("6"), effective_from=None, reason="x", actor=cem, now=NOW),
-            partial(proposals.record_backtest, definition=a_price(), backtest={}),
+            partial(advising.record_backtest, definition=a_price(), backtest={}),
         ]
         for step in steps:
             with pytest.raises(ProposalDecidedError, match="was rejected by ben meanwhile") as refused:
                 step(proposal=proposal)
             assert refused.value.code == "proposal_decided"
+
+
+class TestOutdatedEvidence:
+    @pytest.fixture
+    def outdated(self, rule: PriceRule) -> Proposal:
+        proposal = advised(rule)
+        assert proposal is not None
+        Workspace.objects.update(target_margin=Decimal("0.7"))
+        return proposal
+
+    def test_is_refused_with_what_changed_and_what_to_do(self, outdated: Proposal, ann: User) -> None:
+        steps: list[Callable[..., object]] = [
+            partial(proposals.approve, effective_from=TOMORROW),
+            partial(proposals.edit, definition=a_price("7"), effective_from=None),
+        ]
+        for step in steps:
+            with pytest.raises(StaleProposalError, match=r"margin is 70\.0 % instead of 60\.0 %\. Let the Advisor") as refused:
+                step(proposal=outdated, reason="Ok", actor=ann, now=NOW)
+            assert refused.value.code == "stale_proposal"
+        outdated.refresh_from_db()
+        assert (outdated.state, outdated.rule.versions.count()) == ("proposed", 1)
+
+    def test_can_be_rejected(self, outdated: Proposal, ann: User) -> None:
+        assert proposals.reject(proposal=outdated, reason="Old", actor=ann, now=NOW).state == "rejected"
+
+    def test_of_an_edited_price_as_well(self, rule: PriceRule, ann: User, ben: User) -> None:
+        proposal = advised(rule)
+        assert proposal is not None
+        proposals.edit(proposal=proposal, definition=a_price("6"), effective_from=None, reason="Rounder", actor=ann, now=NOW)
+        Workspace.objects.update(target_margin=Decimal("0.7"))
+        with pytest.raises(StaleProposalError):
+            proposals.approve(proposal=proposal, effective_from=TOMORROW, reason="Ok", actor=ben, now=NOW)
+        assert a_proposal(rule, ben).state == "proposed"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -255,13 +265,33 @@ class TestEditing:
 
     def test_nobody_approves_an_edit_unseen(self, rule: PriceRule, ann: User, ben: User, cem: User) -> None:
         proposal = a_proposal(rule, ann)
-        seen = proposals.fingerprint(proposal)
+        seen = proposal_steps.fingerprint(proposal)
         proposals.edit(proposal=proposal, definition=a_price("50"), effective_from=TOMORROW, reason="A slip", actor=ben, now=NOW)
         with pytest.raises(StaleProposalError, match="edited since you opened it"):
             proposals.approve(proposal=proposal, reason="Ok", actor=cem, seen=seen, now=NOW)
         proposal.refresh_from_db()
-        version = proposals.approve(proposal=proposal, reason="Ok", actor=cem, seen=proposals.fingerprint(proposal), now=NOW)
+        version = proposals.approve(proposal=proposal, reason="Ok", actor=cem, seen=proposal_steps.fingerprint(proposal), now=NOW)
         assert (version.credits_per_event, version.reason) == (50, "A slip")
+
+    def test_nobody_edits_over_an_edit_unseen(self, rule: PriceRule, ann: User, ben: User, cem: User) -> None:
+        proposal = a_proposal(rule, ann)
+        seen = proposal_steps.fingerprint(proposal)
+        proposals.edit(proposal=proposal, definition=a_price("6"), effective_from=TOMORROW, reason="x", actor=ben, seen=seen, now=NOW)
+        over = partial(proposals.edit, proposal=proposal, definition=a_price("7"), effective_from=TOMORROW, reason="y", actor=cem, now=NOW)
+        with pytest.raises(UnseenEditError, match="By ben it is now: 6 credits per chat") as refused:
+            over(seen=seen)
+        assert refused.value.code == "proposal_edited_meanwhile"
+        proposal.refresh_from_db()
+        assert (proposal.edited_by, proposal.edits.count()) == (ben, 1)
+        assert over(seen=proposal_steps.fingerprint(proposal)).edited_by == cem
+
+    def test_another_start_is_an_edit_too(self, rule: PriceRule, ann: User, ben: User, cem: User) -> None:
+        proposal = a_proposal(rule, ann)
+        seen = proposal_steps.fingerprint(proposal)
+        later = TOMORROW + timedelta(days=9)
+        proposals.edit(proposal=proposal, definition=a_price("5"), effective_from=later, reason="x", actor=ben, seen=seen, now=NOW)
+        with pytest.raises(UnseenEditError):
+            proposals.approve(proposal=proposal, reason="Ok", actor=cem, seen=seen, now=NOW)
 
     def test_refuses_what_proposing_refuses(self, rule: PriceRule, ann: User, ben: User) -> None:
         edit = partial(proposals.edit, proposal=a_proposal(rule, ann), actor=ben, now=NOW)
@@ -275,14 +305,6 @@ class TestEditing:
         with pytest.raises(StaleProposalError):
             edit(definition=a_price("6"), effective_from=None, reason="x")
         assert not Proposal.objects.get().edits.exists()
-
-    def test_a_backtest_goes_with_the_price_that_it_is_of(self, rule: PriceRule, ann: User, ben: User) -> None:
-        proposal = a_proposal(rule, ann)
-        assert proposals.record_backtest(proposal=proposal, definition=a_price("6"), backtest={"events": 1}).backtest is None
-        proposals.record_backtest(proposal=proposal, definition=a_price("5"), backtest={"events": 2})
-        assert proposals.record_backtest(proposal=proposal, definition=a_price("5"), backtest={"events": 3}).backtest == {"events": 2}
-        edited = proposals.edit(proposal=proposal, definition=a_price("6"), effective_from=None, reason="x", actor=ben, now=NOW)
-        assert edited.backtest is None
 
 
 class TestWithdrawing:
@@ -317,91 +339,6 @@ class TestUndoing:
         another_version(rule)
         with pytest.raises(NothingToUndoError, match=r"has been followed by chat.reply/default v2"):
             proposals.undo(version=first, reason="x", actor=ann, now=NOW)
-
-
-class TestAdvising:
-    def test_proposes_with_all_that_it_stands_on(self, rule: PriceRule, ann: User) -> None:
-        proposal = advised(rule, backtest={"events": 7})
-        assert proposal is not None
-        stored = Proposal.objects.get()
-        assert (stored.source, stored.state, stored.created_by, stored.reason) == ("advisor", "proposed", None, "Raise it")
-        assert (stored.evidence_hash, stored.backtest) == (evidence_of(rule).hash, {"events": 7})
-        assert (stored.policy or {})["cooldown_days"] == 14
-        version = proposals.approve(proposal=stored, effective_from=TOMORROW, reason="Ok", actor=ann, now=NOW)
-        assert (version.created_by, version.approved_by) == (None, ann)
-
-    def test_leaves_what_it_said_already(self, rule: PriceRule) -> None:
-        first = advised(rule)
-        assert advised(rule) == first
-        assert Proposal.objects.count() == 1
-
-    @pytest.mark.parametrize(("credits", "events"), [("6", 500), ("5", 501)])
-    def test_replaces_its_own_with_newer_evidence_or_another_price(self, rule: PriceRule, credits: str, events: int) -> None:
-        first = advised(rule)
-        second = advised(rule, recommendation=an_advice(credits), evidence=evidence_of(rule, events=events))
-        assert first is not None
-        first.refresh_from_db()
-        assert (first.state, first != second) == ("superseded", True)
-        assert list(queries.open_proposals()) == [second]
-
-    @pytest.mark.parametrize("verdict", ["keep", "fix", "withhold"])
-    def test_takes_back_what_it_does_not_recommend_any_more(self, rule: PriceRule, verdict: str) -> None:
-        first = advised(rule)
-        assert first is not None
-        assert advised(rule, recommendation=an_advice("5", verdict)) is None
-        first.refresh_from_db()
-        assert first.state == "superseded"
-
-    def test_never_stands_beside_a_persons(self, rule: PriceRule, ann: User) -> None:
-        a_proposal(rule, ann)
-        assert advised(rule) is None
-        assert Proposal.objects.get().state == "proposed"
-
-    def test_takes_the_place_of_a_persons_that_is_stale(self, rule: PriceRule, ann: User) -> None:
-        a_proposal(rule, ann)
-        another_version(rule)
-        made = advised(rule, evidence=evidence_of(rule))
-        assert made is not None
-        assert list(queries.open_proposals()) == [made]
-
-    def test_asks_the_same_people_about_a_price_once(self, rule: PriceRule) -> None:
-        boss = a_person(Role.FINANCE)
-        User.objects.filter(pk=boss.pk).update(email="boss@example.com")
-        advised(rule)
-        advised(rule, evidence=evidence_of(rule, events=501))
-        assert ProposalNotice.objects.filter(recipient=boss).count() == 1
-        advised(rule, recommendation=an_advice("6"), evidence=evidence_of(rule, events=502))
-        assert ProposalNotice.objects.filter(recipient=boss).count() == 2
-
-    def test_leaves_alone_what_a_person_made_of_its_price(self, rule: PriceRule, ann: User, ben: User) -> None:
-        proposal = advised(rule)
-        assert proposal is not None
-        proposals.edit(proposal=proposal, definition=a_price("6"), effective_from=None, reason="Rounder", actor=ann, now=NOW)
-        assert advised(rule, evidence=evidence_of(rule, events=501)) is None
-        with pytest.raises(OpenProposalError):
-            a_proposal(rule, ben)
-        version = proposals.approve(proposal=proposal, effective_from=TOMORROW, reason="Ok", actor=ben, now=NOW)
-        assert (version.created_by, version.approved_by) == (ann, ben)
-
-    def test_gives_way_to_a_person(self, rule: PriceRule, ann: User) -> None:
-        proposal = advised(rule)
-        assert proposal is not None
-        a_proposal(rule, ann)
-        proposal.refresh_from_db()
-        assert (proposal.state, proposal.decision_reason) == ("superseded", "ann proposed another price.")
-
-    def test_rests_after_a_rejection(self, rule: PriceRule, ann: User) -> None:
-        proposal = advised(rule)
-        assert proposal is not None
-        proposals.reject(proposal=proposal, reason="Not before Christmas", actor=ann, now=NOW)
-        newer = evidence_of(rule, events=501)
-        assert advised(rule, evidence=newer, now=NOW + timedelta(days=13)) is None
-        assert advised(rule, evidence=newer, now=NOW + timedelta(days=14)) is not None
-
-    def test_has_nothing_to_say_about_a_price_that_goes_anyway(self, rule: PriceRule) -> None:
-        about_the_first = evidence_of(rule)
-        another_version(rule)
-        assert advised(rule, evidence=about_the_first) is None
 
 
 class TestPublishingDirectly:

@@ -71,6 +71,11 @@ class TestCorrect:
         with pytest.raises(RateRefusedError, match="figure that the rate has"):
             correct(ProviderRateFactory.create(), "0.003", vera, per=1_000)
 
+    @pytest.mark.parametrize("per", [7, 0, 2_000, 10**10])
+    def test_refuses_a_figure_for_an_odd_number_of_units(self, vera: User, per: int) -> None:
+        with pytest.raises(RateRefusedError, match="power of ten"):
+            correct(ProviderRateFactory.create(), "2", vera, per=per)
+
     @pytest.mark.parametrize("since", [LAST_YEAR - timedelta(days=1), NOW])
     def test_refuses_a_moment_outside_the_period(self, vera: User, since: object) -> None:
         with pytest.raises(RateRefusedError, match="within the period"):
@@ -147,6 +152,30 @@ class TestAdd:
             add(vera, prices={UnitKind.OUTPUT: (Decimal(3), MILLION), UnitKind.INPUT: (Decimal(4), MILLION)})
         assert ProviderRate.objects.count() == 1
 
+    @pytest.mark.parametrize(
+        ("terms", "words"),
+        [
+            ({"model": "*"}, "of one model"),
+            ({"model": "nova-*"}, "of one model"),
+            ({"model": "nova-####"}, "of one model"),
+            ({"model": "--"}, "in letters and digits"),
+            ({"model": "nova\u200b"}, "in letters and digits"),
+            ({"provider": "*"}, "beginning with a letter"),
+            ({"provider": " acme"}, "beginning with a letter"),
+            ({"provider": "acme\n"}, "beginning with a letter"),
+            ({"provider": "аcme"}, "beginning with a letter"),  # noqa: RUF001 - a Cyrillic a
+            ({"prices": {UnitKind.INPUT: (Decimal(3), 7)}}, "power of ten"),
+        ],
+    )
+    def test_refuses_what_no_usage_could_ever_match(self, vera: User, terms: dict[str, object], words: str) -> None:
+        with pytest.raises(RateRefusedError, match=words):
+            add(vera, **terms)
+        assert not ProviderModel.objects.exists()
+
+    @pytest.mark.parametrize("provider", ["x-ai", "vertex_ai", "Black Forest Labs", "AT&T", "a.b/c"])
+    def test_takes_the_names_that_providers_have(self, vera: User, provider: str) -> None:
+        assert add(vera, provider=provider)
+
     def test_refuses_to_add_nothing(self, vera: User) -> None:
         with pytest.raises(RateRefusedError, match="at least one price"):
             add(vera, prices={})
@@ -167,3 +196,11 @@ class TestAddAlias:
         for alias, words in (("NOVA", "already"), ("small", "nobody's"), ("nova-mini", "nobody's")):
             with pytest.raises(RateRefusedError, match=words):
                 rate_changes.add_alias(model=model, alias=alias, reason="x", actor=vera)
+
+    @pytest.mark.parametrize("alias", ["*", "**", "####", "*-*", "#*"])
+    def test_refuses_a_pattern_of_any_name(self, vera: User, alias: str) -> None:
+        model = ProviderModelFactory.create(provider="acme", name="nova")
+        with pytest.raises(RateRefusedError, match="models of any name"):
+            rate_changes.add_alias(model=model, alias=alias, reason="x", actor=vera)
+        model.refresh_from_db()
+        assert model.aliases == []

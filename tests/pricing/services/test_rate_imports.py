@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from genai_prices.data import providers
 
 from pricing import price_book, tasks
 from pricing.feeds import files
@@ -16,9 +15,9 @@ from pricing.feeds.statement import EPOCH, Candidate, FeedError, Figure, ModelNa
 from pricing.models import ChangeState, ProviderModel, ProviderRate, RateChange, RateImport, RateStatement, Workspace
 from pricing.services import rate_decisions, rate_imports
 from pricing.services.rate_imports import Imported
-from pricing.services.refusals import GuardedLineError, LineDecidedError, RateRefusedError, StaleLineError
+from pricing.services.refusals import GuardedLineError, LineDecidedError, NotKeptError, RateRefusedError, StaleLineError
 from pricing.units import UnitKind
-from tests.pricing.factories import LAST_YEAR, NOW, ProviderModelFactory, ProviderRateFactory, RateSeriesFactory
+from tests.pricing.factories import LAST_YEAR, NOW, ProviderModelFactory, ProviderRateFactory, RateImportFactory, RateSeriesFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -257,6 +256,116 @@ class TestRejecting:
         with pytest.raises(RateRefusedError, match="Say why"):
             rate_decisions.reject(changes=[waiting()[0].pk], reason="", actor=ann, now=NOW)
 
+    def test_is_asked_again_once_the_catalogue_has_moved(self, ann: User) -> None:
+        takes_over(a_feed(says("3")))
+        imports(a_feed(says("4")), at=NOW + DAY)
+        rate_decisions.reject(changes=[waiting()[0].pk], reason="They bill 3", actor=ann, now=NOW + DAY)
+        takes_over(a_feed(says("5")), at=NOW + 2 * DAY)
+        again = imports(a_feed(says("4"), says("15", OUTPUT)), at=NOW + 3 * DAY).rate_import
+        assert [(line.ours, line.theirs) for line in waiting() if line.unit_kind == "input"] == [
+            (Figure(Decimal(5), 1_000_000, "USD"), Figure(Decimal(4), 1_000_000, "USD"))
+        ]
+        assert again.counts["rejected_before"] == 0
+
+    def test_names_are_rejected_by_name(self, ann: User) -> None:
+        takes_over(a_feed(says("3"), names=("nimbus-1",)))
+        imports(a_feed(says("3"), names=("nimbus-1", "nimbus-*")), at=NOW + DAY)
+        rate_decisions.reject(changes=[waiting()[0].pk], reason="Too wide", actor=ann, now=NOW + DAY)
+        imports(a_feed(says("3"), says("15", OUTPUT), names=("nimbus-1", "nimbus-*")), at=NOW + 2 * DAY)
+        assert [line.unit_kind for line in waiting()] == ["output"]
+        imports(a_feed(says("3"), names=("nimbus-1", "nimbus-2")), at=NOW + 3 * DAY)
+        assert [line.aliases for line in waiting()] == [["nimbus-2"]]
+
+
+def again(at: datetime, source: str = "a feed") -> Imported:
+    return rate_imports.compare_again(source=source, actor=None, now=at)
+
+
+class TestComparingAgain:
+    def test_leads_from_a_superseded_line_to_what_differs_now(self) -> None:
+        """Two feeds said the same; what one of them waits with is over when the other's line is accepted, or so it seemed."""
+        takes_over(a_feed(says("3"), source="another feed"))
+        imports(a_feed(says("2")), at=NOW + DAY)
+        takes_over(a_feed(says("2.5"), source="another feed"), at=NOW + 2 * DAY)
+        rate_decisions.accept(
+            change=RateChange.objects.get(price=Decimal("2.5")),
+            reason="Their page says so",
+            actor=User.objects.create(username="ann"),
+            now=NOW + 2 * DAY,
+        )
+        assert not waiting()
+        assert not imports(a_feed(says("2")), at=NOW + 3 * DAY).is_new
+        done = again(NOW + 3 * DAY)
+        assert done.is_new
+        assert [(line.ours, line.price) for line in waiting()] == [(Figure(Decimal("2.5"), 1_000_000, "USD"), Decimal(2))]
+        assert done.rate_import.again_of == RateImport.objects.filter(source="a feed").order_by("id").first()
+
+    def test_a_stale_line_can_be_accepted_after_it(self, ann: User) -> None:
+        series = RateSeriesFactory.create(provider_model=ProviderModelFactory.create(name="nimbus"))
+        ProviderRateFactory.create(series=series, price=Decimal(3), effective_from=EPOCH, effective_to=NOW + DAY)
+        ProviderRateFactory.create(series=series, price=Decimal("2.5"), effective_from=NOW + DAY, source="an invoice")
+        imports(a_feed(says("2")), dated=True)
+        [stale] = waiting()
+        with pytest.raises(StaleLineError, match="Compare the feed again"):
+            rate_decisions.accept(change=stale, reason="Yes", actor=ann, now=NOW + 2 * DAY)
+        again(NOW + 2 * DAY)
+        stale.refresh_from_db()
+        assert stale.state == ChangeState.SUPERSEDED
+        [fresh] = waiting()
+        rate_decisions.accept(change=fresh, reason="Yes", actor=ann, now=NOW + 3 * DAY)
+        assert [price for price, *_ in rates()] == [Decimal(3), Decimal("2.5"), Decimal(2)]
+        assert rates()[2][1] == NOW + 3 * DAY  # what began after the day of the release answers for its time
+
+    def test_a_price_that_came_and_ended_since_keeps_its_time(self) -> None:
+        imports(a_feed(says("2")), dated=True)
+        series = RateSeriesFactory.create(provider_model=ProviderModelFactory.create(name="nimbus"))
+        ProviderRateFactory.create(series=series, effective_from=LAST_YEAR, effective_to=NOW + DAY)
+        done = again(NOW + 2 * DAY).rate_import
+        assert rate_decisions.accept_unguarded(rate_import=done, actor=None, now=NOW + 3 * DAY).count == 1
+        assert rates() == [(Decimal(3), LAST_YEAR, NOW + DAY), (Decimal(2), NOW + DAY, None)]
+
+    def test_a_difference_waits_once_however_often_it_is_compared(self) -> None:
+        first = imports(a_feed(says("3"), says("15", OUTPUT)), dated=True).rate_import
+        for n in range(1, 4):
+            done = again(NOW + n * DAY)
+            assert (done.is_new, done.rate_import) == (False, first)
+        takes_over(a_feed(says("3"), source="another feed"), at=NOW + 4 * DAY)
+        second = again(NOW + 5 * DAY)
+        assert (second.is_new, again(NOW + 6 * DAY).rate_import) == (True, second.rate_import)
+        assert [(line.unit_kind, line.rate_import) for line in waiting()] == [("output", second.rate_import)]
+
+    def test_imports_nothing_and_leaves_the_day_of_the_release(self) -> None:
+        first = imports(a_feed(says("3"))).rate_import
+        takes_over(a_feed(says("3"), source="another feed"), at=NOW + DAY)
+        again(NOW + 9 * DAY)
+        assert not imports(a_feed(says("3")), at=NOW + 9 * DAY).is_new
+        assert RateStatement.objects.get(source="a feed").stated_at == NOW
+        assert imports(a_feed(says("4")), at=NOW + 5 * DAY).is_new  # a release between the two is newer than the one before
+        assert first.comparisons.count() == 1
+
+    def test_is_of_the_newest_release(self) -> None:
+        imports(a_feed(says("3")))
+        imports(a_feed(says("4")), at=NOW + DAY)
+        ProviderRateFactory.create(series=RateSeriesFactory.create(provider_model=ProviderModelFactory.create(name="nimbus")))
+        again(NOW + 3 * DAY)
+        assert [(line.kind, line.price) for line in waiting()] == [("changed", Decimal(4))]
+
+    def test_does_not_ask_again_what_was_rejected(self, ann: User) -> None:
+        takes_over(a_feed(says("3")))
+        imports(a_feed(says("4")), at=NOW + DAY)
+        rate_decisions.reject(changes=[waiting()[0].pk], reason="No", actor=ann, now=NOW + DAY)
+        assert not again(NOW + 2 * DAY).is_new
+        assert not waiting()
+
+    def test_needs_a_release_that_was_kept(self) -> None:
+        with pytest.raises(NotKeptError, match="with its file and --again"):
+            again(NOW)
+        RateImportFactory.create(source="a feed", sha256=a_feed(says("3")).sha256)  # from before releases were kept
+        with pytest.raises(NotKeptError):
+            again(NOW)
+        done = rate_imports.compare_again(source="a feed", feed=a_feed(says("3")), actor=None, now=NOW)
+        assert (done.is_new, [line.price for line in waiting()]) == (True, [Decimal(3)])
+
 
 class TestTheInstalledFeed:
     def take_over(self, *providers_: str) -> None:
@@ -271,17 +380,7 @@ class TestTheInstalledFeed:
     def test_prices_the_models_that_apps_report(self, name: str) -> None:
         self.take_over("anthropic")
         found = price_book.current().rates_for(provider="anthropic", model=name, service_tier="", is_batch=False, input_tokens=1000, at=NOW)
-        assert found.keys() == {UnitKind.INPUT, UnitKind.OUTPUT, UnitKind.CACHE_READ, UnitKind.CACHE_WRITE}
-
-    def test_finds_in_the_catalogue_what_the_feed_finds(self) -> None:
-        self.take_over()
-        catalogue = price_book.current().catalogue
-        for provider in providers:
-            for model in provider.models:
-                ours = catalogue.find(provider.id, model.id)
-                feeds = provider.find_model(model.id)
-                if ours is not None and feeds is not None:
-                    assert ours.name == feeds.id
+        assert found.keys() == {UnitKind.INPUT, UnitKind.OUTPUT, UnitKind.CACHE_READ, UnitKind.CACHE_WRITE, UnitKind.CACHE_WRITE_1H}
 
     def test_is_compared_every_day_and_listed_once(self) -> None:
         tasks.compare_installed_rates()
@@ -317,8 +416,16 @@ class TestCommand:
     def test_twice_says_so(self) -> None:
         self.run(str(SAMPLES / "litellm_1.json"))
         text = self.run(str(SAMPLES / "litellm_1.json"), "--accept")
-        assert "so nothing is new\n" in text
+        assert "so nothing is new" in text
         assert "accepted: 14\n" in text
+
+    def test_again_compares_what_was_imported_before(self) -> None:
+        self.run(str(SAMPLES / "litellm_1.json"))
+        ProviderRateFactory.create(series=RateSeriesFactory.create(provider_model=ProviderModelFactory.create(name="nimbus-large")))
+        assert ": 14 new" in self.run(str(SAMPLES / "litellm_1.json"))
+        assert ": 13 new, 1 changed" in self.run(str(SAMPLES / "litellm_1.json"), "--again")
+        assert "so nothing is new" in self.run(str(SAMPLES / "litellm_1.json"), "--again")
+        assert RateImport.objects.count() == 2
 
     def test_a_file_may_have_a_source_of_its_own(self) -> None:
         self.run(str(SAMPLES / "litellm_1.json"), "--source", "tokencost", "--providers", "anthropic, google", "--accept")

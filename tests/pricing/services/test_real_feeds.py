@@ -70,13 +70,12 @@ class TestStoredFiles:
             for at in sorted(named)
         }
 
-    def test_a_slip_of_the_decimal_point_is_held(self, lines: dict[str, list[RateChange]]) -> None:
+    def test_slips_and_disagreements_are_held_and_what_one_feed_changes_passes(self, lines: dict[str, list[RateChange]]) -> None:
+        """In one test, since importing them all is most of its time."""
         assert prices(HAIKU) == {Decimal("0.1"), Decimal("0.08")}
         assert price(HAIKU, "2025-04-01") == Decimal("0.1")
         assert price(HAIKU._replace(unit=UnitKind.INPUT), "2025-04-01") == Decimal("0.8")
         assert Decimal(1) not in prices(MINISTRAL)
-
-    def test_what_one_feed_changes_passes_and_what_two_say_differently_waits(self, lines: dict[str, list[RateChange]]) -> None:
         changed = Counter((at, bool(line.guards)) for at, some in lines.items() for line in some if line.kind == "changed")
         assert (changed["2025-03-02", False], changed["2025-03-02", True]) == (3, 1)
         assert (changed["2025-12-31", False], changed["2025-12-31", True]) == (75, 24)

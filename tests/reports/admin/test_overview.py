@@ -17,7 +17,7 @@ from pricing.models import PriceRule
 from reports.admin.overview import Tone
 from tests import desk, people
 from tests.billing.factories import a_caller, an_event
-from tests.pricing.proposals import an_advised_proposal
+from tests.pricing.proposals import a_rule, an_advised_proposal
 
 pytestmark = pytest.mark.django_db
 
@@ -85,6 +85,16 @@ class TestDeskWithUsage:
         [row] = page.context["undecided"]
         assert (row["rule"], row["change"]) == ("chat.reply/default", "4 → 4.5 per event (+12.5\N{NO-BREAK SPACE}%)")
         assert f'href="/admin/pricing/proposal/{proposal.pk}/change/"' in page.content.decode()
+
+    def test_says_that_more_wait_than_it_names(self, finance: Client) -> None:
+        a_check()
+        rules = [PriceRule.objects.get(), *(a_rule(f"extra.action{number}") for number in range(5))]
+        for rule in rules[:5]:
+            an_advised_proposal(rule)
+        assert "These wait longest" not in finance.get("/admin/").content.decode()
+        cache.clear()
+        an_advised_proposal(rules[5])
+        assert "These wait longest" in finance.get("/admin/").content.decode()
 
     def test_names_an_action_that_cost_far_more_than_its_price(self, finance: Client) -> None:
         a_check()

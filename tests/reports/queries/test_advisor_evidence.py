@@ -13,8 +13,9 @@ from billing.services import ledger, refunds, rerating
 from billing.services.rerating import Scope
 from pricing.advisor.evidence import REPORTED, Consumed, Evidence
 from pricing.models import PriceRule, ProviderRate, Segment, Workspace
+from pricing.queries import workspace
 from pricing.units import Usage
-from reports.queries import advisor_evidence, recorded_usage
+from reports.queries import recorded_usage
 from reports.queries.advisor_evidence import NoPriceInForceError, evidence_for
 from reports.queries.recorded_usage import TooMuchUsageError
 from tests.billing.factories import NOW, a_caller, a_deposit, a_price, a_wallet
@@ -223,8 +224,11 @@ class TestScope:
 
     def test_takes_a_cost_in_another_currency_for_unknown(self, caller: Caller, rule: PriceRule) -> None:
         a_wallet(caller, credits="100", now=LAST_WEEK)
-        act(caller, FIRST, usage=tokens(LARGE, 1000, 200))
-        Workspace.objects.update(currency="EUR")
+        abroad = RateSeriesFactory.create(
+            provider_model=ProviderModelFactory.create(provider="anthropic", name="abroad"), unit_kind="input"
+        )
+        ProviderRateFactory.create(series=abroad, price=Decimal(3), currency="EUR")
+        act(caller, FIRST, usage=tokens("abroad", 1000, 0))
         act(caller, FIRST, provider_cost=Decimal("0.02"))
         current = evidence_for(rule, now=NOW).current
         assert (current.events, current.unpriced, current.cost, current.credits) == (2, 1, Decimal("0.02"), 4)
@@ -245,5 +249,5 @@ class TestPatience:
 
 def test_the_policy_is_the_workspaces() -> None:
     Workspace.objects.update_or_create(pk=1, defaults={"target_margin": Decimal("0.55"), "advisor_max_step": Decimal("0.1")})
-    policy = advisor_evidence.policy()
+    policy = workspace.policy(workspace.load())
     assert (policy.target_margin, policy.max_step, policy.minimum_events) == (Decimal("0.55"), Decimal("0.1"), 200)

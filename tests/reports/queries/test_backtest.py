@@ -98,6 +98,14 @@ class TestPrice:
         assert (found["credits_before"], found["credits_after"], found["value_after"]) == ("0", "4", "0.04")
         assert found["margin_before"] is None
 
+    def test_of_what_is_kept_in_the_cache_for_an_hour_counts_its_tokens_apart(self, caller: Caller) -> None:
+        """500 for five minutes at 2 credits per 1,000, 1,000 for an hour at 5: 1 + 5, where 4 were charged."""
+        a_wallet(caller, credits="8", now=BEFORE)
+        act(caller, START, usage=tokens(LARGE, 2000, 0, cache_write_tokens=1500, cache_write_1h_tokens=1000))
+        components = (Component("cache_write", Decimal(2), 1000), Component("cache_write_1h", Decimal(5), 1000))
+        found = run(replace(FLAT, credits_per_event=Decimal(0), components=components))
+        assert (found["credits_before"], found["credits_after"]) == ("4", "6")
+
     def test_of_an_action_given_back_stays_nothing(self, caller: Caller) -> None:
         a_wallet(caller, credits="8", now=BEFORE)
         failed = act(caller, START, usage=tokens(LARGE, 1000, 0))

@@ -6,14 +6,19 @@ import pytest
 from django.utils import timezone
 
 from billing.events import Caller, Charged
-from billing.models import CheckRun, Wallet
-from billing.services import charging, customers, ledger
+from billing.models import Basis, CheckRun, Wallet
+from billing.services import charging, customers, ledger, rerating
 from billing.services.seals import seal_due
+from pricing.services import rate_changes
+from pricing.units import Usage
 from reports.queries import overview
 from tests.billing.factories import NOW, a_caller, a_deposit, a_price, a_wallet, an_event
+from tests.billing.services.test_rerating import rates
+from tests.people import a_person
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
+REPLY = Usage("acme", "nova-2", input_tokens=1_000)
 
 
 @pytest.fixture
@@ -102,6 +107,32 @@ class TestTheDearest:
         found = overview.movements(now=NOW).dearest
         assert found is not None
         assert found.event == "chat.reply"
+
+    def rerate(self, basis: Basis) -> None:
+        scope = rerating.Scope(since=NOW - DAY, until=NOW + DAY, basis=basis)
+        row = rerating.request(scope=scope, reason="Rates changed", actor="user:vera", now=NOW + DAY)
+        rerating.run(rerating_id=row.pk, clock=lambda: NOW + DAY)
+
+    def test_is_one_whose_cost_became_known_since(self, caller: Caller) -> None:
+        a_wallet(caller, credits="1000", now=NOW - DAY)
+        self.charge(caller, "image.generate", "0.2")
+        [unpriced] = charging.charge([an_event(caller, usage=REPLY)], now=NOW)
+        assert isinstance(unpriced, Charged)
+        rates("250", output_price=None)
+        self.rerate(Basis.UNPRICED)
+        moved = overview.movements(now=NOW)
+        assert moved.dearest == overview.Dearest("chat.reply", Decimal("0.25"), Decimal("0.04"))
+        assert overview.record_of(moved.dearest, since=moved.since) == unpriced.record_id
+
+    def test_is_not_one_whose_cost_was_wrong(self, caller: Caller) -> None:
+        a_wallet(caller, credits="1000", now=NOW - DAY)
+        wrong = rates("3000", output_price=None)
+        charging.charge([an_event(caller, usage=REPLY)], now=NOW)
+        self.charge(caller, "image.generate", "0.29")
+        rate_changes.correct(rate=wrong, price=Decimal(250), per=wrong.per, source="invoice", reason="Slip", actor=a_person(), now=NOW)
+        self.rerate(Basis.ALL)
+        found = overview.movements(now=NOW).dearest
+        assert found == overview.Dearest("image.generate", Decimal("0.29"), Decimal("0.25"))
 
     def test_is_nobody_where_no_cost_is_known(self, caller: Caller) -> None:
         a_wallet(caller, credits="1000", now=NOW - DAY)

@@ -12,7 +12,7 @@ from billing.events import Caller
 from config.roles import Role
 from pricing.admin import panels
 from pricing.models import PriceRule, PriceVersion, Proposal
-from pricing.services import proposals
+from pricing.services import advising, proposals
 from reports import scorecards
 from reports.models import RealisedMargin
 from reports.queries import scorecard
@@ -43,7 +43,7 @@ def proposal(caller: Caller) -> Proposal:
     better = PriceVersion.objects.get().definition()
     better = type(better)(Decimal(5), (), (), better.minimum, better.rounding_step, better.rounding_mode)
     asked = proposals.propose(rule=rule, definition=better, reason="Costs rose", actor=ann, now=STARTS - DAY)
-    proposals.record_backtest(proposal=asked, definition=better, backtest=a_backtest(margin_after="0.6"))
+    advising.record_backtest(proposal=asked, definition=better, backtest=a_backtest(margin_after="0.6"))
     proposals.approve(proposal=asked, effective_from=STARTS, reason="Yes", actor=ben, now=STARTS - DAY)
     return Proposal.objects.select_related("version__rule").get()
 
@@ -92,11 +92,14 @@ class TestScore:
 
 
 class TestPrediction:
-    def test_is_the_advisors_where_nobody_edited(self) -> None:
+    def test_is_the_backtests_which_those_who_decide_read(self) -> None:
         said = {"margin": {"suggested": "0.58"}}
-        assert scorecard.predicted_margin(Proposal(recommendation=said, backtest={"margin_after": "0.57"})) == Decimal("0.58")
-        edited = Proposal(recommendation=said, original={}, backtest={"margin_after": "0.57"})
-        assert scorecard.predicted_margin(edited) == Decimal("0.57")
+        assert scorecard.predicted_margin(Proposal(recommendation=said, backtest={"margin_after": "0.57"})) == Decimal("0.57")
+
+    def test_without_a_backtest_is_the_advisors_unless_somebody_edited(self) -> None:
+        said = {"margin": {"suggested": "0.58"}}
+        assert scorecard.predicted_margin(Proposal(recommendation=said)) == Decimal("0.58")
+        assert scorecard.predicted_margin(Proposal(recommendation=said, original={})) is None
 
     def test_may_be_missing(self) -> None:
         assert scorecard.predicted_margin(Proposal()) is None
@@ -163,7 +166,7 @@ class TestPanel:
         client = people.signed_in(Role.FINANCE)
         for address in (f"proposal/{proposal.pk}", f"pricerule/{proposal.rule.pk}"):
             page = " ".join(client.get(f"/admin/pricing/{address}/change/").content.decode().split())
-            for figure in ("60.0%", "70.0%", "+10.0 points", "Final, 2026-11-08 to 2026-11-15", "So far, until"):
+            for figure in ("60.0 %", "70.0 %", "+10.0 points", "Final, 2026-11-08 to 2026-11-15", "So far, until"):
                 assert figure in page, (address, figure)
 
     def test_is_nothing_before_it_begins(self, caller: Caller) -> None:

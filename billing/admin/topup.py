@@ -1,0 +1,302 @@
+"""Top-ups: orders for credits, and what came of each: session, payment, lots, refunds, disputes, fees. Read-only."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, DropdownFilter, RelatedDropdownFilter
+
+from billing import minor_units
+from billing.admin.filters import CustomerOfWalletFilter
+from billing.admin.money_back_view import at_stripe
+from billing.admin.refund_dialogs import PERMISSION, RefundTopUpDialog, refund_topup
+from billing.admin.words import DISPUTE_COLOURS, REFUND_COLOURS, TOPUP_COLOURS, InBookCurrency, charged, customer_link
+from billing.models import Lot, PackPrice, TopUp, TopUpChannel, TopUpStatus
+from billing.queries import lookup
+from billing.services import topup_refunds
+from config.base.admin import (
+    DayRangeFilter,
+    ExportedAdmin,
+    Led,
+    ReadOnlyAdmin,
+    badge,
+    credits_,
+    dialog,
+    link,
+    moment,
+    money,
+    table,
+    yes_no,
+)
+from config.base.export import Column
+from pricing.queries import workspace
+
+_STATUSES = {status.value: status.label for status in TopUpStatus}
+_CHANNELS = {channel.value: channel.label for channel in TopUpChannel}
+COLUMNS = (
+    Column("Top-up", ("pk",), lambda number: f"topup_{number}"),
+    Column("Ordered at", ("created_at",)),
+    Column("Customer", ("wallet__customer__external_id",)),
+    Column("Customer name", ("wallet__customer__name",)),
+    Column("Project", ("project__key",)),
+    Column("Environment", ("environment",)),
+    Column("Pack", ("pack__key",)),
+    Column("Credits", ("credits",)),
+    Column("Bonus credits", ("bonus_credits",)),
+    Column("Amount", ("amount_minor", "currency"), minor_units.to_major),
+    Column("Currency", ("currency",)),
+    Column("Worth in the books", ("book_value",)),
+    Column("Book currency", ("book_currency",)),
+    Column("Status", ("status",), _STATUSES.get),
+    Column("Paid at", ("paid_at",)),
+    Column("Channel", ("channel",), _CHANNELS.get),
+    Column("Mode", ("is_live",), lambda is_live: "Live" if is_live else "Test mode"),
+    Column("Checkout session", ("checkout_session",)),
+    Column("Payment intent", ("payment_intent",)),
+    Column("Charge", ("charge",)),
+    Column("Failure", ("failure",)),
+    Column("Fraud warning", ("is_suspicious",), yes_no),
+    Column("By", ("actor",)),
+    Column("Reason", ("reason",)),
+    Column("Request id", ("request_id",)),
+)
+
+
+class CurrencyFilter(DropdownFilter):
+    """Rows in one of the currencies that packs are sold in, or in that of the books."""
+
+    title = "currency"
+    parameter_name = "currency"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        sold = set(PackPrice.objects.values_list("currency", flat=True).distinct()) | {workspace.load().currency}
+        return [(currency, currency) for currency in sorted(sold)]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return queryset.filter(currency=self.value()) if self.value() else queryset
+
+
+@admin.register(TopUp)
+class TopUpAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
+    list_display = ("ordered", "of_customer", "what", "credits_figure", "amount_figure", "state", "channel_label", "mode")
+    list_filter = (
+        ("status", ChoicesDropdownFilter),
+        ("created_at", DayRangeFilter),
+        ("channel", ChoicesDropdownFilter),
+        CurrencyFilter,
+        ("pack", RelatedDropdownFilter),
+        ("wallet__customer", CustomerOfWalletFilter),
+        ("is_live", BooleanRadioFilter),
+        ("is_suspicious", BooleanRadioFilter),
+    )
+    list_select_related = ("wallet__customer", "pack")
+    when_empty = "Apps sell credits by POST /topups; on a customer's page there is a link to copy."
+    search_fields = ("id",)
+    search_help_text = "topup_…, cs_…, pi_…, ch_…, re_… or dp_…, exactly"
+    export_columns = COLUMNS
+    change_form_outer_after_template = "admin/billing/topup_page.html"
+    actions_detail = ("refund",)
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("topup", "state"),
+                    ("of_customer", "what"),
+                    ("credits_figure", "bonus_figure"),
+                    ("amount_figure", "worth"),
+                    ("channel_label", "mode"),
+                    ("ordered", "paid"),
+                )
+            },
+        ),
+        ("What came of it", {"fields": ("outcome",)}),
+        ("Terms", {"fields": (("lasts", "bonus_lasts"), ("link_ends", "suspicious"))}),
+        ("Why", {"fields": (("by", "reason"), ("project", "request_id"))}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.select_related("wallet__customer", "pack")
+
+    def get_search_results(self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str) -> tuple["QuerySet[Any]", bool]:
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        found = lookup.topup(f"topup_{text}" if text.isdecimal() else text)
+        return (queryset.filter(pk=found.pk) if found else queryset.none()), False
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+        """Offer a refund while anything is left to refund."""
+        topup = self.get_object(request, str(object_id))
+        is_left = topup is not None and topup_refunds.refundable(topup) > 0
+        return [found for found in super().get_actions_detail(request, object_id) if found.path != "refund" or is_left]
+
+    @dialog(
+        "Refund",
+        form=RefundTopUpDialog,
+        permission=PERMISSION,
+        submit="Refund",
+        description="Pays the buyer back through Stripe, and takes the credits out of the wallet.",
+        icon="currency_exchange",
+    )
+    def refund(self, request: HttpRequest, form: RefundTopUpDialog, topup: TopUp) -> Led:
+        return refund_topup(request, form, topup, now=timezone.now())
+
+    @admin.display(description="ordered")
+    def ordered(self, topup: TopUp) -> str:
+        return moment(topup.created_at)
+
+    @admin.display(description="top-up")
+    def topup(self, topup: TopUp) -> str:
+        return f"topup_{topup.pk}"
+
+    @admin.display(description="customer")
+    def of_customer(self, topup: TopUp) -> SafeString | str:
+        return customer_link(topup.wallet.customer)
+
+    @admin.display(description="pack")
+    def what(self, topup: TopUp) -> SafeString | str:
+        return link(topup.pack, "billing_creditpack_change", topup.pack_id) if topup.pack else "An amount"
+
+    @admin.display(description="credits")
+    def credits_figure(self, topup: TopUp) -> SafeString:
+        return credits_(topup.credits)
+
+    @admin.display(description="bonus")
+    def bonus_figure(self, topup: TopUp) -> SafeString:
+        return credits_(topup.bonus_credits)
+
+    @admin.display(description="amount")
+    def amount_figure(self, topup: TopUp) -> SafeString:
+        return charged(topup.amount_minor, topup.currency)
+
+    @admin.display(description="worth in the books")
+    def worth(self, topup: Any) -> SafeString:
+        return money(topup.book_value, topup.book_currency)
+
+    @admin.display(description="status")
+    def state(self, topup: TopUp) -> SafeString:
+        return badge(topup.status, topup.get_status_display(), TOPUP_COLOURS)
+
+    @admin.display(description="channel")
+    def channel_label(self, topup: TopUp) -> str:
+        return topup.get_channel_display()
+
+    @admin.display(description="mode")
+    def mode(self, topup: TopUp) -> SafeString | str:
+        return "Live" if topup.is_live else badge("test", "Test mode", {"test": "warning"})
+
+    @admin.display(description="paid")
+    def paid(self, topup: TopUp) -> str:
+        return moment(topup.paid_at)
+
+    @admin.display(description="bought credits last")
+    def lasts(self, topup: TopUp) -> str:
+        return _days(topup.expires_after_days)
+
+    @admin.display(description="bonus lasts")
+    def bonus_lasts(self, topup: TopUp) -> str:
+        return _days(topup.bonus_expires_after_days) if topup.bonus_credits else "-"
+
+    @admin.display(description="link ends")
+    def link_ends(self, topup: TopUp) -> str:
+        return moment(topup.expires_at)
+
+    @admin.display(description="early fraud warning")
+    def suspicious(self, topup: TopUp) -> SafeString | str:
+        return badge("yes", "Yes", {"yes": "danger"}) if topup.is_suspicious else "No"
+
+    @admin.display(description="by")
+    def by(self, topup: TopUp) -> str:
+        return topup.actor
+
+    @admin.display(description="in words")
+    def outcome(self, topup: TopUp) -> str:
+        words = _OUTCOMES[TopUpStatus(topup.status)]
+        return f"{words} {topup.failure}".strip()
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        topup = self.get_object(request, object_id)
+        if topup is not None and self.has_view_permission(request, topup):
+            extra_context = {**(extra_context or {}), "chain": _chain(topup)}
+        response: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
+        return response
+
+
+_OUTCOMES: Final = {
+    TopUpStatus.NEW: "Stripe has not answered yet; it is asked again every few minutes.",
+    TopUpStatus.OPEN: "The buyer has the link and has not paid.",
+    TopUpStatus.PROCESSING: "The buyer is done, the bank takes its time. That may be days.",
+    TopUpStatus.PAID: "Paid and deposited.",
+    TopUpStatus.FAILED: "Nothing was paid. Money that arrives after all is deposited.",
+    TopUpStatus.EXPIRED: "The link has ended unpaid. Money that arrives after all is deposited.",
+    TopUpStatus.MISMATCH: "Not deposited: decide. Give the money back in Stripe, or keep it and grant the credits by hand.",
+}
+
+
+def _chain(topup: Any) -> SafeString:
+    return table(("Step", "Which", "When", "State", "Amount", "Credits"), list(_steps(topup)), figures=(4, 5))
+
+
+def _steps(topup: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield a row per thing that an order led to, in the order in which it comes about."""
+    amount = charged(topup.amount_minor, topup.currency)
+    yield "Order", f"topup_{topup.pk}", moment(topup.created_at), "", amount, credits_(topup.credits + topup.bonus_credits)
+    if topup.checkout_session:
+        yield "Checkout session", _id(topup.checkout_session), "", "", "", ""
+    if topup.payment_intent:
+        yield "Payment intent", at_stripe(topup, f"payments/{topup.payment_intent}", topup.payment_intent), "", "", "", ""
+    if topup.charge:
+        yield "Charge", _id(topup.charge), "", "", "", ""
+    payment = topup.payment
+    if payment is None:
+        return
+    where = link("Payment", "billing_payment_change", payment.pk)
+    yield "Payment", where, moment(payment.received_at), "", money(payment.amount, payment.currency), ""
+    for lot in Lot.objects.filter(payment=payment).order_by("pk"):
+        left = format_html("{} left", credits_(lot.remaining))
+        yield (
+            "Lot",
+            link(lot, "billing_lot_change", lot.pk),
+            moment(lot.created_at),
+            left,
+            money(lot.value, payment.currency),
+            credits_(lot.granted),
+        )
+    yield from _money_back(topup)
+    for fee in payment.fees.order_by("pk"):
+        yield "Fee", _id(fee.balance_transaction), moment(fee.happened_at), fee.kind, charged(fee.amount_minor, fee.currency), ""
+
+
+def _money_back(topup: TopUp) -> Iterator[tuple[Any, ...]]:
+    for refund in topup.refunds.order_by("pk"):
+        which = link(refund.stripe_id or f"Refund {refund.pk}", "billing_topuprefund_change", refund.pk)
+        state = badge(refund.state, refund.get_state_display(), REFUND_COLOURS)
+        yield "Refund", which, moment(refund.created_at), state, charged(-refund.amount_minor, topup.currency), credits_(-refund.credits)
+    for dispute in topup.disputes.order_by("pk"):
+        which = link(dispute.stripe_id, "billing_dispute_change", dispute.pk)
+        state = badge(dispute.state, dispute.get_state_display(), DISPUTE_COLOURS)
+        yield (
+            "Dispute",
+            which,
+            moment(dispute.opened_at),
+            state,
+            charged(-dispute.amount_minor, dispute.currency),
+            credits_(-dispute.credits),
+        )
+
+
+def _id(text: str) -> SafeString:
+    return format_html('<span class="md-mono">{}</span>', text)
+
+
+def _days(days: int | None) -> str:
+    return f"{days} days from the payment on" if days else "for ever"

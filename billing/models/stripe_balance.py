@@ -1,0 +1,164 @@
+"""What happened to our balance at Stripe: balance transactions, the payouts that emptied it, and the fees among them.
+
+These are Stripe's figures, kept as they came. A balance transaction is one movement with its fee; a payout is a transfer
+to our bank, made of the balance transactions that name it. What they are about is told in `billing.balance`.
+"""
+
+import pgtrigger
+from django.db import models
+from django.db.models import F, Q
+
+from billing.models.fields import money_field
+from billing.models.payment import Payment
+from config.base.models import append_only, never_truncated
+
+
+class Payout(models.Model):
+    """A transfer to our bank; `status` is Stripe's word."""
+
+    stripe_id = models.CharField(max_length=255, unique=True)
+    amount_minor = models.BigIntegerField(help_text="Negative when Stripe took money from our bank.")
+    currency = models.CharField(max_length=3)
+    status = models.CharField(max_length=20)
+    is_automatic = models.BooleanField(default=True)
+    is_reconciled = models.BooleanField(default=False, help_text="All balance transactions of it have arrived and add up.")
+    failure = models.CharField(max_length=500, blank=True, help_text="Why the bank sent it back, in Stripe's words.")
+    arrives_on = models.DateField()
+    created_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("created_at",), name="payout_by_time"),
+            models.Index(fields=("id",), condition=Q(is_reconciled=False), name="payout_to_take_apart"),
+        )
+        constraints = (models.CheckConstraint(condition=Q(currency__regex=r"^[A-Z]{3}$"), name="payout_currency_is_iso"),)
+        triggers = (
+            pgtrigger.Trigger(
+                name="facts_are_kept",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition(
+                    "((OLD.stripe_id, OLD.amount_minor, OLD.currency, OLD.is_automatic, OLD.created_at, OLD.received_at) IS DISTINCT FROM"
+                    " (NEW.stripe_id, NEW.amount_minor, NEW.currency, NEW.is_automatic, NEW.created_at, NEW.received_at)"
+                    " OR OLD.is_reconciled AND NOT NEW.is_reconciled)"
+                ),
+                func="RAISE EXCEPTION 'What Stripe paid out never changes.';",
+            ),
+            pgtrigger.Trigger(
+                name="adds_up",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.Update,
+                condition=pgtrigger.Condition("(NEW.is_reconciled)"),
+                func="""
+                    IF NEW.amount_minor IS DISTINCT FROM (
+                        SELECT sum(net_minor) FROM billing_balancetransaction
+                        WHERE payout_id = NEW.id AND currency = NEW.currency AND source <> NEW.stripe_id
+                    ) THEN
+                        RAISE EXCEPTION 'A payout is reconciled when its balance transactions add up to it.';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+            pgtrigger.Protect(name="is_kept", operation=pgtrigger.Delete),
+            never_truncated(),
+        )
+
+    def __str__(self) -> str:
+        return self.stripe_id
+
+
+class BalanceTransaction(models.Model):
+    """One movement of our balance: `net = amount - fee`, in minor units of its currency. `payout` is set when one took it along."""
+
+    stripe_id = models.CharField(max_length=255, unique=True)
+    type = models.CharField(max_length=60)
+    reporting_category = models.CharField(max_length=60, blank=True)
+    source = models.CharField(max_length=255, blank=True, help_text="The charge, refund, dispute or payout behind it.")
+    charge = models.CharField(max_length=255, blank=True, help_text="The charge behind its source, where Stripe named it.")
+    payment_intent = models.CharField(max_length=255, blank=True)
+    amount_minor = models.BigIntegerField()
+    fee_minor = models.BigIntegerField()
+    net_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    exchange_rate = models.DecimalField(max_digits=30, decimal_places=15, null=True, blank=True)
+    status = models.CharField(max_length=20, blank=True, help_text="In Stripe's word: pending, then available.")
+    payout_id_at_stripe = models.CharField(max_length=255, blank=True, help_text="Known before the payout itself is.")
+    payout = models.ForeignKey(Payout, null=True, blank=True, on_delete=models.PROTECT, related_name="transactions")
+    description = models.CharField(max_length=500, blank=True)
+    available_on = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("source",), name="balance_transaction_source"),
+            models.Index(fields=("created_at",), name="balance_transaction_by_time"),
+            models.Index(
+                fields=("payout_id_at_stripe",),
+                condition=Q(payout__isnull=True) & ~Q(payout_id_at_stripe=""),
+                name="balance_transaction_of_unknown",
+            ),
+        )
+        constraints = (
+            models.CheckConstraint(condition=Q(net_minor=F("amount_minor") - F("fee_minor")), name="balance_transaction_adds_up"),
+            models.CheckConstraint(condition=Q(currency__regex=r"^[A-Z]{3}$"), name="balance_transaction_currency_is_iso"),
+        )
+        triggers = (
+            pgtrigger.Trigger(
+                name="facts_are_kept",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition(
+                    "((OLD.stripe_id, OLD.type, OLD.reporting_category, OLD.source, OLD.charge, OLD.payment_intent, OLD.amount_minor,"
+                    " OLD.fee_minor, OLD.net_minor, OLD.currency, OLD.exchange_rate, OLD.description, OLD.available_on, OLD.created_at,"
+                    " OLD.received_at) IS DISTINCT FROM"
+                    " (NEW.stripe_id, NEW.type, NEW.reporting_category, NEW.source, NEW.charge, NEW.payment_intent, NEW.amount_minor,"
+                    " NEW.fee_minor, NEW.net_minor, NEW.currency, NEW.exchange_rate, NEW.description, NEW.available_on, NEW.created_at,"
+                    " NEW.received_at)"
+                    " OR OLD.payout_id IS NOT NULL AND NEW.payout_id IS DISTINCT FROM OLD.payout_id"
+                    " OR OLD.payout_id_at_stripe <> '' AND NEW.payout_id_at_stripe <> OLD.payout_id_at_stripe"
+                    " OR OLD.status = 'available' AND NEW.status <> 'available')"
+                ),
+                func="RAISE EXCEPTION 'What Stripe booked never changes; the payout that took it along is written down once.';",
+            ),
+            pgtrigger.Protect(name="is_kept", operation=pgtrigger.Delete),
+            never_truncated(),
+        )
+
+    def __str__(self) -> str:
+        return self.stripe_id
+
+
+class SettlementSweep(models.Model):
+    """Until when Stripe was asked for movements of the balance, for real money and for its test mode."""
+
+    is_live = models.BooleanField(unique=True)
+    reached_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"Asked until {self.reached_at:%Y-%m-%d %H:%M}"
+
+
+class PlatformFee(models.Model):
+    """What taking a payment, or losing it again, cost us: the fee of one balance transaction.
+
+    A row of its own and not a column that is filled in later, since entries of the ledger never change and a fee arrives
+    minutes after the deposit. Journal: platform fees to payments clearing.
+    """
+
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="fees")
+    balance_transaction = models.CharField(max_length=255, unique=True)
+    amount_minor = models.BigIntegerField(help_text="Positive: it cost us. Negative: Stripe gave it back.")
+    currency = models.CharField(max_length=3)
+    amount = money_field(null=True, blank=True, help_text="In the book currency; empty when the fee came in another one.")
+    kind = models.CharField(max_length=20, help_text="payment, refund or dispute")
+    happened_at = models.DateTimeField()
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (models.Index(fields=("happened_at",), name="platform_fee_by_time"),)
+        triggers = (append_only(), never_truncated())
+
+    def __str__(self) -> str:
+        return f"Fee of {self.balance_transaction}"

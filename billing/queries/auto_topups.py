@@ -1,0 +1,74 @@
+"""Auto top-up, read: how much of its caps is used, and how it stands for whoever looks at the customer."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from django.db.models import Sum
+from django.db.models.functions import Coalesce
+
+from billing import auto_charges
+from billing.auto_charges import Period
+from billing.models import AutoTopUp, Dispute, DisputeState, StripeCustomer, TopUp, TopUpChannel, TopUpStatus, Wallet, WalletStatus
+from pricing.queries import workspace
+
+MOST_ATTEMPTS: Final = 5
+OPEN_DISPUTES: Final = (DisputeState.WARNING, DisputeState.OPEN)
+_UNPAID: Final = (TopUpStatus.FAILED, TopUpStatus.EXPIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What was charged for a wallet by itself, today and this month, in the smallest unit of its currency."""
+
+    day_minor: int
+    month_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class AutoTopUpView:
+    """An auto top-up as the customer's page shows it; `waits_for` says what else holds it back just now."""
+
+    auto: AutoTopUp | None
+    card: str
+    used: Used | None
+    waits_for: str
+    attempts: tuple[TopUp, ...]  # the newest first
+
+
+def load(wallet: Wallet, *, now: datetime) -> AutoTopUpView:
+    """Read how the auto top-up of `wallet` stands."""
+    auto = AutoTopUp.objects.select_related("pack", "order").filter(wallet=wallet).first()
+    account = StripeCustomer.objects.filter(customer=wallet.customer_id).first()
+    attempts = TopUp.objects.filter(wallet=wallet, channel=TopUpChannel.AUTO).order_by("-created_at")[:MOST_ATTEMPTS] if auto else ()
+    return AutoTopUpView(
+        auto=auto,
+        card=account.method_label if account and account.payment_method else "",
+        used=used(auto, now=now) if auto else None,
+        waits_for=_waits_for(auto, wallet) if auto and auto.is_on else "",
+        attempts=tuple(attempts),
+    )
+
+
+def used(auto: AutoTopUp, *, now: datetime) -> Used:
+    """Return how much of the caps is used: what was paid, and what may still be."""
+    zone = ZoneInfo(workspace.load().time_zone)
+    return Used(*(charged(auto, during) for during in (auto_charges.day_of(now, zone), auto_charges.month_of(now, zone))))
+
+
+def charged(auto: AutoTopUp, during: Period) -> int:
+    """Return what was ordered by itself in a period and has not failed, in minor units of its currency."""
+    orders = TopUp.objects.filter(wallet=auto.wallet_id, channel=TopUpChannel.AUTO, currency=auto.currency)
+    orders = orders.filter(created_at__gte=during.start, created_at__lt=during.end).exclude(status__in=_UNPAID)
+    return int(orders.aggregate(sum=Coalesce(Sum("amount_minor"), 0))["sum"])
+
+
+def _waits_for(auto: AutoTopUp, wallet: Wallet) -> str:
+    if auto.order is not None:
+        return f"{auto.order} is under way."
+    if wallet.status == WalletStatus.FROZEN:
+        return "The wallet is frozen: nothing is charged until it is released."
+    if Dispute.objects.filter(topup__wallet=wallet, state__in=OPEN_DISPUTES).exists():
+        return "A dispute is open: nothing is charged until the bank has decided."
+    return ""

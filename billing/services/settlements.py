@@ -1,0 +1,327 @@
+"""Fees, payouts and the balance at Stripe: what Stripe tells of them is kept as it came, once.
+
+Three ways lead here, in any order and as often as they like: events of charges and payouts, the sweeper that asks for what
+no event told, and files that a person imports. Each hands over facts (`billing.balance`) that are keyed by Stripe's ids.
+Facts never change; what is told otherwise later is refused with `SettlementContradiction`.
+
+A movement that belongs to a top-up, its refund or its dispute has its fee recorded with the payment (`platform_fees`), as
+soon as both are known. A payout is reconciled when the movements that name it add up to it.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Final
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, Sum
+
+from billing.balance import Category, Movement, PaidOut, category_of, movement, paid_out
+from billing.errors import SettlementContradiction, StripeRefused
+from billing.models import BalanceTransaction, Dispute, Payment, Payout, PlatformFee, SettlementSweep, StripeEvent, TopUp, TopUpRefund
+from billing.models import TopUpStatus as Status
+from billing.services import platform_fees, stripe_gateway
+from billing.services.stripe_gateway import Gateway
+from billing.services.stripe_handling import Handler, NotOurs, NotYet
+
+log = logging.getLogger(__name__)
+
+# A charge's fee is known within seconds, with some ways of paying within minutes.
+FEE_IS_LATE: Final = timedelta(minutes=15)
+# How far back the first sweep looks; what is older comes by files.
+FIRST_LOOK: Final = timedelta(days=90)
+# Movements appear in Stripe's lists a little after their time, and payouts change for days.
+_OVERLAP: Final = timedelta(hours=1)
+_PAYOUTS_CHANGE: Final = timedelta(days=14)
+_AT_ONCE: Final = 500
+_CHARGES_AT_ONCE: Final = 100
+_SECONDS: Final = 120
+# A payout's state never goes backwards; the bank may return one that was paid.
+_ROAD: Final = {"pending": 0, "in_transit": 1, "paid": 2, "canceled": 3, "failed": 3}
+_FEE_KINDS: Final = {Category.CHARGE: "payment", Category.REFUND: "refund", Category.DISPUTE: "dispute"}
+_FACTS: Final = ("amount_minor", "fee_minor", "net_minor", "currency", "source")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many were new here, and how many fees were recorded for them."""
+
+    new: int
+    fees: int
+
+
+def keep(movements: Sequence[Movement], *, now: datetime) -> Kept:
+    """Keep movements of the balance, all or none of them, and record their fees. Known ones add nothing.
+
+    Raises SettlementContradiction.
+    """
+    movements = sorted(movements, key=lambda one: one.stripe_id)  # one order for all, since rivals wait for each other's rows
+    with transaction.atomic():
+        before = BalanceTransaction.objects.filter(stripe_id__in=[one.stripe_id for one in movements]).count()
+        BalanceTransaction.objects.bulk_create([_row(one, now) for one in movements], ignore_conflicts=True)
+        rows = BalanceTransaction.objects.select_for_update().order_by("pk").select_related(None)
+        kept = {row.stripe_id: row for row in rows.filter(stripe_id__in=[one.stripe_id for one in movements])}
+        for one in movements:
+            if difference := contradiction(kept[one.stripe_id], one):
+                raise SettlementContradiction(difference)
+        _bring_up_to_date(kept, movements)
+        return Kept(len(kept) - before, _record_fees(kept.values(), now))
+
+
+def keep_payout(told: PaidOut, *, now: datetime) -> Payout:
+    """Keep a payout, or bring the state of a known one up to date. Raises SettlementContradiction."""
+    with transaction.atomic():
+        payout, _ = Payout.objects.select_for_update().get_or_create(
+            stripe_id=told.stripe_id,
+            defaults={
+                "amount_minor": told.amount_minor,
+                "currency": told.currency,
+                "status": told.status,
+                "is_automatic": told.is_automatic,
+                "failure": told.failure,
+                "arrives_on": told.arrives_at.date(),
+                "created_at": told.created_at,
+                "received_at": now,
+            },
+        )
+        if (payout.amount_minor, payout.currency) != (told.amount_minor, told.currency):
+            raise SettlementContradiction(
+                f"Payout {told.stripe_id} is known here with {payout.amount_minor} {payout.currency}"
+                f" in minor units, and this says {told.amount_minor} {told.currency}."
+            )
+        if _ROAD.get(told.status, 0) > _ROAD.get(payout.status, 0):
+            payout.status, payout.failure = told.status, told.failure or payout.failure
+            payout.save(update_fields=["status", "failure"])
+        waiting = BalanceTransaction.objects.filter(payout_id_at_stripe=told.stripe_id, payout=None)
+        waiting.update(payout=payout)
+        _reconcile([payout])
+        return payout
+
+
+def take_apart(payout: Payout, *, gateway: Gateway, now: datetime) -> bool:
+    """Ask Stripe which movements a payout took along; True when they add up to it.
+
+    Raises StripeUnavailable, StripeRefused, SettlementContradiction. Of a payout that a person made, Stripe does not know.
+    """
+    if payout.is_automatic and not payout.is_reconciled:
+        listed = gateway.list_balance_transactions(payout=payout.stripe_id)
+        for part in _parts(movement(told, payout=payout.stripe_id) for told in listed):
+            keep(part, now=now)
+        payout.refresh_from_db()
+    return payout.is_reconciled
+
+
+def sweep(*, now: datetime) -> int:
+    """Ask Stripe for what no event told: movements and payouts since last, fees that are late; return how many were new.
+
+    Raises StripeNotSetUp, StripeUnavailable, StripeRefused. The next sweep begins where this one did.
+    """
+    desk = stripe_gateway.gateway()
+    last = SettlementSweep.objects.filter(is_live=desk.is_live).first()
+    since = last.reached_at - _OVERLAP if last else now - FIRST_LOOK
+    found = 0
+    for part in _parts(map(movement, desk.list_balance_transactions(since=since))):
+        found += keep(part, now=now).new
+    for told in desk.list_payouts(since=min(since, now - _PAYOUTS_CHANGE)):
+        keep_payout(paid_out(told), now=now)
+    SettlementSweep.objects.update_or_create(is_live=desk.is_live, defaults={"reached_at": now})
+    found += ask_for_fees(gateway=desk, now=now)
+    for payout in Payout.objects.filter(is_automatic=True, is_reconciled=False, created_at__gte=now - FIRST_LOOK).order_by("pk"):
+        try:
+            take_apart(payout, gateway=desk, now=now)
+        except (StripeRefused, SettlementContradiction) as why:  # one payout that nobody can take apart holds up no other
+            log.warning("payout %s could not be taken apart: %s", payout.stripe_id, why)
+    record_fees(now=now)
+    return found
+
+
+def ask_for_fees(*, gateway: Gateway, now: datetime) -> int:
+    """Ask Stripe about charges that were paid a while ago and whose movement is not here; return how many now are."""
+    booked = BalanceTransaction.objects.filter(source=OuterRef("charge"))
+    late = TopUp.objects.filter(status=Status.PAID, is_live=gateway.is_live, paid_at__lt=now - FEE_IS_LATE)
+    began, found = time.monotonic(), 0
+    for topup in late.filter(Q(charge="") | ~Exists(booked)).order_by("-paid_at")[:_CHARGES_AT_ONCE]:
+        if time.monotonic() - began > _SECONDS:
+            break
+        try:
+            found += _ask_for_fee(topup, gateway, now)
+        except StripeRefused as refusal:
+            log.warning("Stripe would not tell the fee of %s: %s", topup, refusal)
+    return found
+
+
+def record_fees(*, now: datetime) -> int:
+    """Record the fees of movements whose payment became known after them; return how many."""
+    recorded = PlatformFee.objects.filter(balance_transaction=OuterRef("stripe_id"))
+    without = BalanceTransaction.objects.exclude(fee_minor=0).filter(~Exists(recorded)).order_by("pk")
+    return sum(_record_fees(part, now) for part in _parts(without.iterator(chunk_size=_AT_ONCE)))
+
+
+def payments_of(movements: Iterable[BalanceTransaction]) -> dict[str, Payment]:
+    """Return the payment that each movement belongs to, by the movement's id: of a top-up, its refund or its dispute."""
+    rows = list(movements)
+    about: dict[Category, dict[str, list[BalanceTransaction]]] = {category: {} for category in _FEE_KINDS}
+    for row in rows:
+        if (category := _category(row)) in about:
+            about[category].setdefault(row.source, []).append(row)
+    charges = about[Category.CHARGE]
+    intents = {row.payment_intent: row for same in charges.values() for row in same if row.payment_intent}
+    found: dict[str, Payment] = {}
+    for topup in TopUp.objects.filter(Q(charge__in=charges) | Q(payment_intent__in=intents), payment__isnull=False).select_related(
+        "payment"
+    ):
+        assert topup.payment is not None
+        named = [*charges.get(topup.charge or "-", ()), *([intents[topup.payment_intent]] if topup.payment_intent in intents else ())]
+        found |= {row.stripe_id: topup.payment for row in named}
+    for model, category in ((TopUpRefund, Category.REFUND), (Dispute, Category.DISPUTE)):
+        known: Any = model._default_manager.filter(stripe_id__in=[name for name in about[category] if name])
+        for back in known.select_related("topup__payment"):
+            if back.topup.payment is not None:
+                found |= {row.stripe_id: back.topup.payment for row in about[category][back.stripe_id]}
+    return found
+
+
+def contradiction(row: BalanceTransaction, told: Movement) -> str:
+    """Say what of a movement is told otherwise than it is known; empty where nothing is. What one side leaves empty is no contradiction."""
+    for name in _FACTS:
+        known, said = getattr(row, name), getattr(told, name)
+        if known != said and not (name == "source" and "" in {known, said}):
+            return f"{row.stripe_id} is known here with {name.replace('_', ' ')} {known}, and this says {said}."
+    if told.payout and row.payout_id_at_stripe and told.payout != row.payout_id_at_stripe:
+        return f"{row.stripe_id} went out with {row.payout_id_at_stripe}, and this says with {told.payout}."
+    return ""
+
+
+def _row(one: Movement, now: datetime) -> BalanceTransaction:
+    return BalanceTransaction(
+        stripe_id=one.stripe_id,
+        type=one.kind,
+        reporting_category=one.reporting_category,
+        source=one.source,
+        charge=one.charge,
+        payment_intent=one.payment_intent,
+        amount_minor=one.amount_minor,
+        fee_minor=one.fee_minor,
+        net_minor=one.net_minor,
+        currency=one.currency,
+        exchange_rate=one.exchange_rate,
+        status=one.status,
+        payout_id_at_stripe=one.payout,
+        description=one.description,
+        available_on=one.available_on,
+        created_at=one.created_at,
+        received_at=now,
+    )
+
+
+def _bring_up_to_date(kept: dict[str, BalanceTransaction], movements: Sequence[Movement]) -> None:
+    """Write down what may be learned later: that money is available, and which payout took it along."""
+    named = {one.payout for one in movements if one.payout}
+    payouts = {payout.stripe_id: payout for payout in Payout.objects.select_for_update().order_by("pk").filter(stripe_id__in=named)}
+    changed = []
+    for one in movements:
+        row = kept[one.stripe_id]
+        before = (row.status, row.payout_id_at_stripe, row.payout_id)
+        if one.status == "available":
+            row.status = one.status
+        row.payout_id_at_stripe = row.payout_id_at_stripe or one.payout
+        if row.payout_id is None:
+            row.payout = payouts.get(row.payout_id_at_stripe)
+        if (row.status, row.payout_id_at_stripe, row.payout_id) != before:
+            changed.append(row)
+    BalanceTransaction.objects.bulk_update(changed, ["status", "payout_id_at_stripe", "payout"])
+    _reconcile(payouts.values())
+
+
+def _reconcile(payouts: Iterable[Payout]) -> None:
+    """Mark the payouts, which are locked, that their movements add up to. The payout's own movement is not one of them."""
+    for payout in payouts:
+        if payout.is_reconciled or not payout.is_automatic:
+            continue
+        parts = payout.transactions.filter(currency=payout.currency).exclude(source=payout.stripe_id)
+        if parts.aggregate(sum=Sum("net_minor"))["sum"] == payout.amount_minor:
+            payout.is_reconciled = True
+            payout.save(update_fields=["is_reconciled"])
+
+
+def _record_fees(rows: Iterable[BalanceTransaction], now: datetime) -> int:
+    with_fee = [row for row in rows if row.fee_minor]
+    payments = payments_of(with_fee) if with_fee else {}
+    return sum(
+        platform_fees.record(
+            payment=payments[row.stripe_id],
+            transaction={"id": row.stripe_id, "fee": row.fee_minor, "currency": row.currency, "created": row.created_at.timestamp()},
+            kind=_FEE_KINDS[_category(row)],
+            now=now,
+        )
+        for row in with_fee
+        if row.stripe_id in payments
+    )
+
+
+def _category(row: BalanceTransaction) -> Category:
+    return category_of(kind=row.type, reporting_category=row.reporting_category, source=row.source)
+
+
+def _ask_for_fee(topup: TopUp, gateway: Gateway, now: datetime) -> bool:
+    charge = topup.charge
+    if not charge:
+        charge = gateway.retrieve_payment_intent(topup.payment_intent).get("latest_charge") or ""
+    return bool(charge) and _keep_charge(gateway.retrieve_charge(charge), gateway, now) is not None
+
+
+def _keep_charge(charge: dict[str, Any], gateway: Gateway, now: datetime) -> Kept | None:
+    """Keep the movement of a charge, and its id with the top-up that it paid; None while Stripe has not booked it."""
+    intent = charge.get("payment_intent") or ""
+    if intent and charge.get("paid"):
+        TopUp.objects.filter(payment_intent=intent).exclude(charge=charge["id"]).update(charge=charge["id"])
+    told = charge.get("balance_transaction")
+    if not told:
+        return None
+    if isinstance(told, str):
+        told = gateway.retrieve_balance_transaction(told)
+    return keep([movement(told, charge=charge["id"], payment_intent=intent)], now=now)
+
+
+def _on_charge(event: StripeEvent, now: datetime) -> str:
+    """Stripe has booked a charge, or will soon: then another event comes, and else the sweeper asks."""
+    charge = event.object
+    kept = _keep_charge(charge, stripe_gateway.gateway(), now)
+    if kept is None:
+        return f"Stripe has not booked {charge['id']} so far."
+    topup = TopUp.objects.filter(Q(charge=charge["id"]) | Q(payment_intent=charge.get("payment_intent") or "-")).first()
+    if topup is None:
+        raise NotOurs(f"no top-up was paid by {charge['id']}; it is kept for reconciliation")
+    if topup.payment is None and topup.status != Status.MISMATCH:
+        raise NotYet(f"{topup} has not been credited so far")
+    return f"{charge['id']} of {topup} is booked, {kept.fees} fees recorded." if kept.fees else f"{charge['id']} of {topup} is booked."
+
+
+def _on_payout(event: StripeEvent, now: datetime) -> str:
+    payout = keep_payout(paid_out(event.object), now=now)
+    if event.type in {"payout.paid", "payout.reconciliation_completed"}:
+        take_apart(payout, gateway=stripe_gateway.gateway(), now=now)
+    state = "is reconciled" if payout.is_reconciled else f"is {payout.status.replace('_', ' ')}"
+    return f"Payout {payout.stripe_id} {state}."
+
+
+def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """Yield the items in parts of some hundred; Stripe's lists hold no more of a day's movements in memory than that."""
+    iterator = iter(items)
+    while part := list(islice(iterator, _AT_ONCE)):
+        yield part
+
+
+HANDLERS: Final[dict[str, Handler]] = {
+    "charge.succeeded": _on_charge,
+    "charge.updated": _on_charge,
+    "payout.created": _on_payout,
+    "payout.updated": _on_payout,
+    "payout.paid": _on_payout,
+    "payout.failed": _on_payout,
+    "payout.canceled": _on_payout,
+    "payout.reconciliation_completed": _on_payout,
+}

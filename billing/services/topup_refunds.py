@@ -1,0 +1,283 @@
+"""Refunds of top-ups: asked for by a person, approved by another above the limit, sent to Stripe, and followed there.
+
+Stripe's answer and Stripe's events go the same way, `apply`, whichever comes first. A refund that was made in Stripe's own
+dashboard comes as an event only, and is followed like ours. It takes its credits as soon as it exists, since from then on
+the money has left our balance, and gives exactly those back should it fail.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Sum
+from django.db.models.functions import Coalesce
+
+from billing.errors import DecisionRefused, RefundExceedsPayment, StripeRefused, StripeUnavailable, UnknownRefund
+from billing.minor_units import to_major
+from billing.models import BillingNoticeKind, RefundState, StripeEvent, TopUp, TopUpRefund, TopUpStatus
+from billing.services import money_back, notices, withdrawals
+from billing.services.money_back import ACTOR, locked_topup
+from billing.services.stripe_gateway import Answer, Gateway
+from billing.services.stripe_handling import Handler, NotYet
+from billing.services.withdrawals import Back, Foreseen
+from config.base.database import retrying
+from config.base.exact import CONTEXT, plain
+from pricing.models import SpentRefundPolicy
+from pricing.queries import workspace
+
+NO_ANSWER: Final = "Stripe has not answered so far. It is sent again every minute."
+# In the order in which a refund may go on; one that has succeeded can still be sent back by the bank.
+_ROAD: Final = [RefundState.REQUESTED, RefundState.APPROVED, RefundState.PENDING, RefundState.SUCCEEDED, RefundState.FAILED]
+_STATES: Final = {
+    "pending": RefundState.PENDING,
+    "requires_action": RefundState.PENDING,
+    "succeeded": RefundState.SUCCEEDED,
+    "failed": RefundState.FAILED,
+    "canceled": RefundState.FAILED,
+}
+_NOT_BACK: Final = (RefundState.FAILED, RefundState.REJECTED)
+
+
+def refundable(topup: TopUp) -> int:
+    """Return how many minor units of a top-up nobody has refunded, asked to refund, or disputed."""
+    if topup.status != TopUpStatus.PAID:
+        return 0
+    asked = topup.refunds.exclude(state__in=_NOT_BACK).aggregate(sum=Coalesce(Sum("amount_minor"), 0))["sum"]
+    disputed = sum(money_back.amount_of(one, topup) for one in topup.disputes.filter(state__in=money_back.DISPUTES_AWAY))
+    return max(int(topup.amount_minor) - int(asked) - disputed, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a refund would come to if it were asked for now."""
+
+    taken: Foreseen
+    policy: SpentRefundPolicy
+    needs_approval: bool
+
+
+def preview(*, topup: TopUp, amount_minor: int) -> Preview | None:
+    """Say what a refund of so much would do; None for a top-up that was not credited."""
+    if topup.payment is None:
+        return None
+    back = Back(min(money_back.went_back_minor(topup) + amount_minor, topup.amount_minor), topup.amount_minor)
+    taken = withdrawals.foresee(payment=topup.payment, back=back)
+    return Preview(taken, SpentRefundPolicy(workspace.load().spent_refund_policy), needs_approval(topup, amount_minor))
+
+
+def needs_approval(topup: TopUp, amount_minor: int) -> bool:
+    """Say whether a second person must approve so much, all that was refunded without one so far counted in."""
+    unapproved = topup.refunds.filter(needs_approval=False, requested_by__isnull=False).exclude(state__in=_NOT_BACK)
+    so_far = int(unapproved.aggregate(sum=Coalesce(Sum("amount_minor"), 0))["sum"])
+    value = CONTEXT.divide(CONTEXT.multiply(topup.book_value, so_far + amount_minor), topup.amount_minor)
+    return bool(value > workspace.load().refund_limit)
+
+
+def request(*, topup_id: int, amount_minor: int, reason: str, requested_by: User, now: datetime) -> TopUpRefund:
+    """Ask for a refund. Up to the workspace's limit it is decided with that; above, a second person decides.
+
+    The limit holds for all that is refunded of one top-up without a second person, so that it cannot be passed in parts.
+    Raises RefundExceedsPayment.
+    """
+    with transaction.atomic():
+        topup = TopUp.objects.select_for_update().get(pk=topup_id)
+        left = refundable(topup)
+        if not 0 < amount_minor <= left:
+            money = f"{plain(to_major(left, topup.currency))} {topup.currency}"
+            raise RefundExceedsPayment(f"{money} of this top-up can be refunded. Ask for at most that.", refundable_minor=left)
+        is_large = needs_approval(topup, amount_minor)
+        refund = TopUpRefund.objects.create(
+            topup=topup,
+            amount_minor=amount_minor,
+            state=RefundState.REQUESTED if is_large else RefundState.APPROVED,
+            needs_approval=is_large,
+            reason=reason,
+            requested_by=requested_by,
+            created_at=now,
+            changed_at=now,
+        )
+        if is_large:
+            notices.owe(kind=BillingNoticeKind.REFUND_REQUESTED, about=refund, now=now, but_not=requested_by)
+        return refund
+
+
+def decide(*, refund_id: int, is_approved: bool, reason: str, decided_by: User, now: datetime) -> TopUpRefund:
+    """Approve or reject a refund that another person asked for. Raises UnknownRefund, DecisionRefused."""
+    with transaction.atomic():
+        refund = _waiting(refund_id)
+        if refund.requested_by == decided_by:
+            raise DecisionRefused("You asked for this refund, so somebody else must decide. You may withdraw the request.")
+        refund.decided_by = decided_by
+        return _end_waiting(refund, RefundState.APPROVED if is_approved else RefundState.REJECTED, reason, now)
+
+
+def withdraw(*, refund_id: int, reason: str, by: User, now: datetime) -> TopUpRefund:
+    """Take back one's own wish before anybody has decided. Raises UnknownRefund, DecisionRefused."""
+    with transaction.atomic():
+        refund = _waiting(refund_id)
+        if refund.requested_by != by:
+            raise DecisionRefused("Somebody else asked for this refund: reject it instead.")
+        return _end_waiting(refund, RefundState.REJECTED, reason, now)
+
+
+def _waiting(refund_id: int) -> TopUpRefund:
+    refund = TopUpRefund.objects.select_for_update(of=("self",)).select_related("requested_by").filter(pk=refund_id).first()
+    if refund is None:
+        raise UnknownRefund("There is no such refund.")
+    if refund.state != RefundState.REQUESTED:
+        raise DecisionRefused(f"This refund waits for nobody any more: it is {refund.get_state_display().lower()}.")
+    return refund
+
+
+def _end_waiting(refund: TopUpRefund, state: RefundState, reason: str, now: datetime) -> TopUpRefund:
+    refund.state, refund.decision_reason, refund.changed_at = state, reason, now
+    refund.save(update_fields=["state", "decision_reason", "decided_by", "changed_at"])
+    return refund
+
+
+def send(*, refund_id: int, gateway: Gateway, now: datetime) -> TopUpRefund:
+    """Have Stripe pay an approved refund back; sent again, it is the same refund there.
+
+    Stripe forgets idempotency keys after a day: whoever sends again `looks_first` for a refund with our number. Stripe's
+    refusal fails the refund. When Stripe does not answer it stays approved, and `send_approved` tries again.
+    Raises StripeUnavailable, StripeRefused.
+    """
+    refund = TopUpRefund.objects.select_related("topup").get(pk=refund_id)
+    if refund.state != RefundState.APPROVED or refund.stripe_id:
+        return refund
+    waiting = TopUpRefund.objects.filter(pk=refund_id, state=RefundState.APPROVED)
+    try:
+        answer = _sent_before(refund, gateway) or _create(refund, gateway)
+    except StripeRefused as refusal:
+        waiting.update(state=RefundState.FAILED, failure=refusal.detail[:500], changed_at=now)
+        raise
+    except StripeUnavailable:
+        waiting.update(failure=NO_ANSWER)
+        raise
+    with suppress(NotYet):  # else the event, which the inbox tries again, tells of it
+        apply(answer, now)
+    refund.refresh_from_db()
+    return refund
+
+
+def _create(refund: TopUpRefund, gateway: Gateway) -> Answer:
+    params = {"payment_intent": refund.topup.payment_intent, "amount": refund.amount_minor, "metadata": {"refund": str(refund.pk)}}
+    # With its time: another desk on the same account, or an emptied database, counts from one too.
+    return gateway.create_refund(params, key=f"refund-{refund.pk}-{refund.created_at:%Y%m%dT%H%M%S%f}")
+
+
+def _sent_before(refund: TopUpRefund, gateway: Gateway) -> Answer | None:
+    """Return the refund that Stripe made of this one, should the answer have been lost."""
+    made = gateway.list_refunds(payment_intent=refund.topup.payment_intent)
+    return next((one for one in made if (one.get("metadata") or {}).get("refund") == str(refund.pk)), None)
+
+
+def send_approved(*, gateway: Gateway, now: datetime) -> int:
+    """Send what was approved and has not reached Stripe; return how many went. Stops at the first that Stripe does not answer."""
+    sent = 0
+    for pk in TopUpRefund.objects.filter(state=RefundState.APPROVED).order_by("pk").values_list("pk", flat=True):
+        try:
+            send(refund_id=pk, gateway=gateway, now=now)
+        except StripeRefused:
+            continue
+        except StripeUnavailable:
+            break
+        sent += 1
+    return sent
+
+
+def apply(told: dict[str, Any], now: datetime) -> str:
+    """Follow a refund object of Stripe's; return what that did. An older state than ours changes nothing.
+
+    Raises NotOurs (no such payment here), NotYet (its payment has not been credited).
+    """
+    state = _STATES.get(told.get("status") or "succeeded")
+    if state is None:
+        raise NotYet(f"a refund in the state {told['status']!r} is not understood")
+
+    def work() -> str:
+        with transaction.atomic():
+            topup = _topup_of(told)
+            refund = _row_of(told, topup, now)
+            if _ROAD.index(state) <= _ROAD.index(RefundState(refund.state)):
+                return f"Refund {told['id']} was {refund.get_state_display().lower()} already."
+            if state == RefundState.FAILED:
+                _give_back(refund, topup, told, now)
+            else:
+                refund.failure = ""
+                _take(refund, topup, now)
+            refund.state = state
+            refund.changed_at = now
+            refund.save()
+            return f"Refund {told['id']} of {topup}: {refund.get_state_display().lower()}, {plain(refund.credits)} credits."
+
+    return retrying(work)
+
+
+def _topup_of(told: dict[str, Any]) -> TopUp:
+    topup = locked_topup(payment_intent=told.get("payment_intent"), charge=told.get("charge"))
+    if topup.payment is not None and told["currency"].upper() != topup.currency:
+        raise NotYet(f"{topup} was paid in {topup.currency} and this refund is in {told['currency'].upper()}: a person must look")
+    return topup
+
+
+def _row_of(told: dict[str, Any], topup: TopUp, now: datetime) -> TopUpRefund:
+    """Return our row of a refund: the one that Stripe's id names, the one that we asked for, or a new one."""
+    rows = TopUpRefund.objects.select_for_update(of=("self",)).filter(topup=topup)
+    known = rows.filter(stripe_id=told["id"]).first()
+    if known:
+        return known
+    ours = str((told.get("metadata") or {}).get("refund", ""))
+    asked = rows.filter(pk=int(ours), stripe_id="").first() if ours.isascii() and ours.isdecimal() and len(ours) < 19 else None
+    if asked and asked.amount_minor == told["amount"] and asked.state in {RefundState.APPROVED, RefundState.FAILED}:
+        asked.stripe_id = told["id"]
+        asked.state = RefundState.APPROVED  # also when an answer that was lost had made us believe that it was refused
+        asked.save(update_fields=["stripe_id", "state"])
+        return asked
+    return TopUpRefund.objects.create(
+        topup=topup,
+        stripe_id=told["id"],
+        amount_minor=told["amount"],
+        state=RefundState.APPROVED,  # by whoever made it at Stripe
+        reason=f"Made at Stripe: {told.get('reason') or 'no reason given'}"[:500],
+        created_at=now,
+        changed_at=now,
+    )
+
+
+def _take(refund: TopUpRefund, topup: TopUp, now: datetime) -> None:
+    actor = f"user:{refund.requested_by.get_username()}"[:80] if refund.requested_by else ACTOR
+    money_back.take(refund, topup, reason=refund.reason or f"Refund {refund.stripe_id}", actor=actor, now=now)
+
+
+def _give_back(refund: TopUpRefund, topup: TopUp, told: dict[str, Any], now: datetime) -> None:
+    refund.failure = str(told.get("failure_reason") or "Stripe gives no reason")[:500]
+    money_back.give_back(refund, topup, reason=f"Refund {refund.stripe_id} failed: {refund.failure}", actor=ACTOR, now=now)
+
+
+def _on_refund(event: StripeEvent, now: datetime) -> str:
+    return apply(event.object, now)
+
+
+def _on_charge_refunded(event: StripeEvent, _: datetime) -> str:
+    """The event gives a sum only; what makes it up comes as refund events, which this waits for."""
+    charge = event.object
+    with transaction.atomic():
+        topup = locked_topup(payment_intent=charge.get("payment_intent"), charge=charge["id"])
+    # Failed ones too: the sum may be from when they had not failed.
+    known = topup.refunds.exclude(stripe_id="").aggregate(sum=Coalesce(Sum("amount_minor"), 0))["sum"]
+    if charge["amount_refunded"] > known:
+        raise NotYet(f"Stripe has refunded {charge['amount_refunded']} of {topup}, and the refunds heard of are {known}")
+    return f"The refunds of {topup} add up."
+
+
+HANDLERS: Final[dict[str, Handler]] = {
+    "refund.created": _on_refund,
+    "refund.updated": _on_refund,
+    "refund.failed": _on_refund,
+    "charge.refund.updated": _on_refund,
+    "charge.refunded": _on_charge_refunded,
+}

@@ -1,0 +1,402 @@
+"""What becomes of orders: Stripe tells, and each step is made once, whatever comes first, twice or late.
+
+The deposit is made when Stripe says that exactly what was ordered was paid, and never again: whoever wants to make it locks
+the order first, then the wallet. A state never goes backwards, since an event is a snapshot and may be old; only money that
+arrives after all makes a failed or expired order a paid one.
+
+How an order is made is told in `topup_orders`; what happens when no event arrives in `topup_sweeping`.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from django.db import transaction
+
+from billing import minor_units
+from billing.errors import StripeNotSetUp, StripeRefused, StripeUnavailable, UnknownTopUp
+from billing.events import Caller
+from billing.models import BillingNoticeKind, Payment, PaymentSource, StripeEvent, TopUp, TopUpChannel, TopUpStatus
+from billing.services import auto_topup_terms, notices, saved_cards, stripe_gateway
+from billing.services.ledger import Journal, Sale, credit_sale, lock_wallet
+from billing.services.stripe_handling import Handler, NotOurs, NotYet
+from config.base.database import retrying
+from config.base.exact import plain
+from pricing.queries import workspace
+
+log = logging.getLogger(__name__)
+
+ACTOR: Final = "system:stripe"
+_LONGEST: Final = 500
+UNDER_WAY: Final = (TopUpStatus.NEW, TopUpStatus.OPEN, TopUpStatus.PROCESSING)
+# From where each state may be reached.
+_BEFORE: Final[dict[TopUpStatus, tuple[TopUpStatus, ...]]] = {
+    TopUpStatus.OPEN: (TopUpStatus.NEW,),
+    TopUpStatus.PROCESSING: (TopUpStatus.NEW, TopUpStatus.OPEN),
+    TopUpStatus.FAILED: UNDER_WAY,
+    TopUpStatus.EXPIRED: (TopUpStatus.NEW, TopUpStatus.OPEN),
+    TopUpStatus.MISMATCH: (*UNDER_WAY, TopUpStatus.FAILED, TopUpStatus.EXPIRED),
+    TopUpStatus.PAID: (*UNDER_WAY, TopUpStatus.FAILED, TopUpStatus.EXPIRED),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What Stripe said of an order: its ids there, where it named them. `charge` is the one that paid."""
+
+    session: str = ""
+    payment_intent: str = ""
+    charge: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What Stripe says was paid, in the smallest unit of `currency`."""
+
+    amount_minor: int
+    currency: str
+    is_live: bool
+    facts: Facts
+
+
+def metadata_of(topup: TopUp) -> dict[str, str]:
+    """Return what Stripe's objects carry, so that each event finds its order.
+
+    The time tells the order from that of another desk, or of an emptied database, on the same account.
+    """
+    return {"topup": str(topup.pk), "ordered_at": topup.created_at.isoformat()}
+
+
+def get(*, caller: Caller, topup_id: int) -> TopUp:
+    """Return an order of the caller's project and environment. Raises UnknownTopUp."""
+    rows = TopUp.objects.filter(pk=topup_id, project_id=caller.project_id, environment=caller.environment)
+    if (topup := rows.select_related("wallet__customer", "pack").first()) is None:
+        raise UnknownTopUp("There is no such top-up in this project. Check the id that the order was answered with.")
+    return topup
+
+
+def of_intent(payment_intent: str) -> TopUp | None:
+    """Return the order that this payment intent paid, or tried to."""
+    return TopUp.objects.filter(payment_intent=payment_intent).first() if payment_intent else None
+
+
+def of_charge(charge: str) -> TopUp | None:
+    """Return the order that this charge paid, where a payment intent has named it."""
+    return TopUp.objects.filter(charge=charge).first() if charge else None
+
+
+def of_session(session: str) -> TopUp | None:
+    """Return the order that this Checkout session was made for."""
+    return TopUp.objects.filter(checkout_session=session).first() if session else None
+
+
+def settle(*, topup_id: int, paid: Paid, now: datetime) -> str:
+    """Deposit what was ordered, once; say what was done. Lots last from now, however late the payment is heard of.
+
+    What was not ordered like this is not deposited: the order then waits for a person (MISMATCH).
+    Raises NotOurs when real money and Stripe's test mode were mixed up.
+    """
+
+    def work() -> str:
+        with transaction.atomic():
+            topup = _locked(topup_id)
+            if paid.is_live != topup.is_live:
+                raise NotOurs(f"{topup} is an order of {_mode(is_live=topup.is_live)}, this is of {_mode(is_live=paid.is_live)}.")
+            if topup.status == TopUpStatus.PAID:
+                return _again(topup, paid)
+            if topup.status == TopUpStatus.MISMATCH:
+                return f"{topup} waits for a person already."
+            if wrong := _difference(topup, paid):
+                _go(topup, TopUpStatus.MISMATCH, paid.facts, now, failure=wrong)
+                notices.owe(kind=BillingNoticeKind.TOPUP_MISMATCH, about=topup, now=now)
+                log.error("%s was not deposited: %s", topup, wrong)
+                return f"{topup} was not deposited. {wrong}"
+            _learn(topup, paid.facts)
+            payment = _deposit(topup, now)
+            _go(topup, TopUpStatus.PAID, paid.facts, now, payment=payment, paid_at=now, failure="")
+            return f"{topup} is paid: {plain(topup.credits)} credits were deposited."
+
+    return retrying(work)
+
+
+def processing(*, topup_id: int, facts: Facts, now: datetime) -> str:
+    """Note that the buyer is done and the bank is not."""
+    return _step(topup_id, TopUpStatus.PROCESSING, facts, now)
+
+
+def fail(*, topup_id: int, why: str, now: datetime, facts: Facts | None = None) -> str:
+    """End an order that was not paid. Money that arrives after all is still deposited."""
+    return _step(topup_id, TopUpStatus.FAILED, facts or Facts(), now, failure=why[:_LONGEST])
+
+
+def expire(*, topup_id: int, now: datetime, facts: Facts | None = None) -> str:
+    """End an order whose link has ended. Money that arrives after all is still deposited."""
+    return _step(topup_id, TopUpStatus.EXPIRED, facts or Facts(), now)
+
+
+def opened(*, topup_id: int, session: dict[str, Any], now: datetime) -> TopUp:
+    """Keep what Stripe answered to an order: its session, and where the buyer pays."""
+    with transaction.atomic():
+        topup = _locked(topup_id)
+        _learn(topup, Facts(session=session["id"]))
+        topup.url = topup.url or session.get("url") or ""
+        topup.expires_at = topup.expires_at or _time(session.get("expires_at"))
+        if topup.status == TopUpStatus.NEW:
+            topup.status = TopUpStatus.OPEN
+        topup.changed_at = now
+        topup.save()
+        return topup
+
+
+def not_paid_yet(*, topup_id: int, why: str, facts: Facts, now: datetime) -> str:
+    """Note a try that failed. The buyer of a link may try another card; what nobody tries again has failed."""
+    topup = TopUp.objects.get(pk=topup_id)
+    if topup.channel == TopUpChannel.AUTO or topup.status == TopUpStatus.PROCESSING:
+        return fail(topup_id=topup_id, why=why, now=now, facts=facts)
+    with transaction.atomic():
+        topup = _locked(topup_id)
+        if topup.status not in UNDER_WAY:
+            return f"{topup} is {topup.get_status_display().lower()} already."
+        _learn(topup, facts)
+        topup.failure = why[:_LONGEST]
+        topup.changed_at = now
+        topup.save()
+    return f"A try to pay {topup} failed: {why}"[:_LONGEST]
+
+
+def flag(*, topup_id: int, now: datetime) -> str:
+    """Mark an order of which Stripe believes that the card's owner knows nothing; nothing more is charged unasked."""
+    with transaction.atomic():
+        topup = _locked(topup_id)
+        if not topup.is_suspicious:
+            topup.is_suspicious = True
+            topup.save(update_fields=["is_suspicious"])
+            why = f"Stripe gave an early fraud warning about {topup}."
+            auto_topup_terms.stop_wallet(wallet_id=topup.wallet_id, why=why, now=now)
+    return f"{topup} is marked as suspicious."
+
+
+def _locked(topup_id: int) -> TopUp:
+    """Lock an order until the transaction ends, before its wallet: whoever settles, refunds or disputes it waits here."""
+    return TopUp.objects.select_for_update(of=("self",)).select_related("wallet").get(pk=topup_id)
+
+
+def _step(topup_id: int, status: TopUpStatus, facts: Facts, now: datetime, **changes: Any) -> str:
+    def work() -> str:
+        with transaction.atomic():
+            topup = _locked(topup_id)
+            if _go(topup, status, facts, now, **changes):
+                return f"{topup} is {status.label.lower()}."
+            return f"{topup} is {topup.get_status_display().lower()} already."
+
+    return retrying(work)
+
+
+def _go(topup: TopUp, status: TopUpStatus, facts: Facts, now: datetime, **changes: Any) -> bool:
+    """Bring a locked order into a state that may follow its own; what is learned about it is kept anyway."""
+    _learn(topup, facts)
+    may_go = topup.status in _BEFORE[status]
+    if may_go:
+        topup.status, topup.changed_at = status, now
+        for name, value in changes.items():
+            setattr(topup, name, value)
+    topup.save()
+    return may_go
+
+
+def _learn(topup: TopUp, facts: Facts) -> None:
+    """Take over ids that the order does not know yet; it is not saved."""
+    topup.checkout_session = topup.checkout_session or facts.session
+    topup.payment_intent = topup.payment_intent or facts.payment_intent
+    topup.charge = facts.charge or topup.charge
+
+
+def _again(topup: TopUp, paid: Paid) -> str:
+    if paid.facts.payment_intent != topup.payment_intent:
+        log.error("%s was paid by %s and again by %s", topup, topup.payment_intent, paid.facts.payment_intent)
+        topup.failure = f"It was paid a second time, by {paid.facts.payment_intent}. Give that money back in Stripe."
+    _learn(topup, paid.facts)
+    topup.save()
+    return topup.failure or f"{topup} was deposited before."
+
+
+def _difference(topup: TopUp, paid: Paid) -> str:
+    """Say what was paid instead of what was ordered; empty when it is the same."""
+    if not paid.facts.payment_intent:
+        return "Stripe says that it is paid, but names no payment."
+    if (paid.amount_minor, paid.currency) == (topup.amount_minor, topup.currency):
+        return ""
+    return f"{_amount(paid.amount_minor, paid.currency)} came in and {_amount(topup.amount_minor, topup.currency)} was ordered."
+
+
+def _amount(amount_minor: int, currency: str) -> str:
+    try:
+        return f"{minor_units.to_major(amount_minor, currency):f} {currency}"
+    except minor_units.UnknownCurrency:
+        return f"{amount_minor} of the smallest unit of {currency}"
+
+
+def _deposit(topup: TopUp, now: datetime) -> Payment:
+    """Put what was sold into the wallet, which is locked now, after the order."""
+    journal = Journal(lock_wallet(topup.wallet_id, now=now), ACTOR, now, topup.request_id, "Top-up")
+    sale = Sale(
+        credits=topup.credits,
+        amount=topup.book_value,
+        currency=workspace.load().currency,
+        source=PaymentSource.STRIPE,
+        payment_id=topup.payment_intent,
+        expires_at=_end(topup.expires_after_days, now),
+        metadata={
+            "topup": f"topup_{topup.pk}",
+            "amount": plain(minor_units.to_major(topup.amount_minor, topup.currency)),
+            "currency": topup.currency,
+            "live": topup.is_live,
+        },
+        bonus_credits=topup.bonus_credits,
+        bonus_expires_at=_end(topup.bonus_expires_after_days, now),
+    )
+    credit_sale(journal, sale)
+    return Payment.objects.get(wallet_id=topup.wallet_id, source=PaymentSource.STRIPE, external_id=topup.payment_intent)
+
+
+def _end(days: int | None, now: datetime) -> datetime | None:
+    return now + timedelta(days=days) if days else None
+
+
+def _mode(*, is_live: bool) -> str:
+    return "real money" if is_live else "Stripe's test mode"
+
+
+def _time(seconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def _session_paid(event: StripeEvent, now: datetime) -> str:
+    """`checkout.session.completed`, and `async_payment_succeeded`: the buyer is done, and perhaps the bank as well."""
+    session = event.object
+    if session.get("mode") == "setup":
+        return saved_cards.of_setup_session(event)
+    return look_at_session(_of_session_object(session), session, now)
+
+
+def look_at_session(topup: TopUp, session: dict[str, Any], now: datetime) -> str:
+    """Take over what became of an order by its Checkout session."""
+    facts = Facts(session["id"], id_of(session.get("payment_intent")))
+    if session.get("status") == "expired":
+        return expire(topup_id=topup.pk, now=now, facts=facts)
+    if session.get("status") != "complete":
+        return f"{topup} waits for its buyer."
+    if session.get("payment_status") == "unpaid":
+        return processing(topup_id=topup.pk, facts=facts, now=now)
+    currency = (session.get("currency") or "").upper()
+    paid = Paid(session.get("amount_total") or 0, currency, bool(session.get("livemode")), facts)
+    return settle(topup_id=topup.pk, paid=paid, now=now)
+
+
+def look_at_intent(topup: TopUp, intent: dict[str, Any], now: datetime) -> str:
+    """Take over what became of an order by its payment intent."""
+    facts = Facts(payment_intent=intent["id"])
+    match intent.get("status"):
+        case "succeeded":
+            facts = replace(facts, charge=id_of(intent.get("latest_charge")))  # an earlier try leaves a charge that paid nothing
+            currency = (intent.get("currency") or "").upper()
+            paid = Paid(intent.get("amount_received") or 0, currency, bool(intent.get("livemode")), facts)
+            return settle(topup_id=topup.pk, paid=paid, now=now)
+        case "processing":
+            return processing(topup_id=topup.pk, facts=facts, now=now)
+        case "canceled":
+            why = f"The payment was cancelled: {intent.get('cancellation_reason') or 'no reason given'}."
+            return not_paid_yet(topup_id=topup.pk, why=why, facts=facts, now=now)
+        case "requires_payment_method" if error := intent.get("last_payment_error"):
+            why = error.get("message") or error.get("code") or "The payment failed."
+            return not_paid_yet(topup_id=topup.pk, why=why, facts=facts, now=now)
+    return f"{topup} waits for its buyer."
+
+
+def _session_failed(event: StripeEvent, now: datetime) -> str:
+    session = event.object
+    topup = _of_session_object(session)
+    facts = Facts(session["id"], id_of(session.get("payment_intent")))
+    return fail(topup_id=topup.pk, why=topup.failure or "The bank did not pay.", now=now, facts=facts)
+
+
+def _session_expired(event: StripeEvent, now: datetime) -> str:
+    session = event.object
+    if session.get("mode") == "setup":
+        raise NotOurs("It was to save a payment method.")
+    return expire(topup_id=_of_session_object(session).pk, now=now, facts=Facts(session["id"]))
+
+
+def _intent_changed(event: StripeEvent, now: datetime) -> str:
+    intent = event.object
+    topup = _of_intent_object(intent)
+    done = look_at_intent(topup, intent, now)
+    if not topup.saves_card_for or intent.get("status") != "succeeded":
+        return done
+    kept = saved_cards.keep(stripe_id=topup.saves_card_for, method=id_of(intent.get("payment_method")), at=event.happened_at)
+    return f"{done} {kept}"
+
+
+def _warned_of_fraud(event: StripeEvent, now: datetime) -> str:
+    """`radar.early_fraud_warning.created` names a charge and its payment; the order may not have heard of either yet."""
+    warning = event.object
+    intent, charge = id_of(warning.get("payment_intent")), id_of(warning.get("charge"))
+    topup = of_intent(intent) or of_charge(charge)
+    if topup is None and intent:
+        try:
+            told = stripe_gateway.gateway().retrieve_payment_intent(intent)
+        except (StripeUnavailable, StripeNotSetUp) as error:
+            raise NotYet(f"The payment {intent} is not known here yet.") from error
+        except StripeRefused as error:
+            raise NotOurs(f"Stripe knows no payment {intent}.") from error
+        topup = _of_intent_object(told)
+    if topup is None:
+        raise NotOurs(f"The charge {charge} paid no top-up.")
+    return flag(topup_id=topup.pk, now=now)
+
+
+def id_of(value: Any) -> str:
+    """Return the id of something that Stripe names or writes out in full; empty for nothing."""
+    return str(value["id"]) if isinstance(value, dict) else value or ""
+
+
+def _of_session_object(session: dict[str, Any]) -> TopUp:
+    """Return the order of a Checkout session. Raises NotOurs."""
+    topup = _named(session) or of_session(session["id"])
+    if topup is None or topup.checkout_session not in {"", session["id"]}:
+        raise NotOurs(f"The Checkout session {session['id']} is of no order here.")
+    return topup
+
+
+def _of_intent_object(intent: dict[str, Any]) -> TopUp:
+    """Return the order that a payment intent is for. Raises NotOurs."""
+    topup = _named(intent) or of_intent(intent["id"])
+    if topup is None:
+        raise NotOurs(f"The payment {intent['id']} is of no order here.")
+    return topup
+
+
+def _named(about: dict[str, Any]) -> TopUp | None:
+    """Return the order that an object's metadata names, if it is this desk's."""
+    metadata = about.get("metadata") or {}
+    number = str(metadata.get("topup") or "")
+    if not (number.isascii() and number.isdecimal() and len(number) < 19):
+        return None
+    topup = TopUp.objects.filter(pk=int(number)).first()
+    if topup is None or metadata.get("ordered_at", metadata_of(topup)["ordered_at"]) != metadata_of(topup)["ordered_at"]:
+        return None
+    return topup
+
+
+HANDLERS: Final[dict[str, Handler]] = {
+    "checkout.session.completed": _session_paid,
+    "checkout.session.async_payment_succeeded": _session_paid,
+    "checkout.session.async_payment_failed": _session_failed,
+    "checkout.session.expired": _session_expired,
+    "payment_intent.succeeded": _intent_changed,
+    "payment_intent.processing": _intent_changed,
+    "payment_intent.payment_failed": _intent_changed,
+    "payment_intent.canceled": _intent_changed,
+    "radar.early_fraud_warning.created": _warned_of_fraud,
+}

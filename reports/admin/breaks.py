@@ -1,0 +1,260 @@
+"""Breaks with Stripe: the work queue of what does not agree, and the buttons of the reconciliation."""
+
+from typing import Any, Final
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.db import DatabaseError
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, QueryDict
+from django.urls import URLPattern
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RadioFilter
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget
+
+from config.base.admin import Choice, DayRangeFilter, Dialog, ReadOnlyAdmin, ReasonDialog, TrackedAdmin, badge, dialog, lines, link, moment
+from reports import breaks, stripe_files, stripe_imports
+from reports.admin.period_form import Day, Period, PeriodForm, ordered
+from reports.admin.reconciliation import VIEW, Reconciliation
+from reports.models import BreakState, ReconciliationBreak
+from reports.queries.reconciliation import OPEN_STATES
+from reports.reconciliation import written
+
+SETTLE: Final = "reports.settle_breaks"
+STATE_COLOURS = {"open": "danger", "in_work": "warning", "explained": "info", "resolved": "success"}
+
+
+class AssignBreakDialog(ReasonDialog):
+    owner = Choice(required=False, help_text="Who sees to it.")
+    note = forms.CharField(required=False, max_length=500, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}), help_text="How far it is.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        owner: Any = self.fields["owner"]
+        owner.choices = [("", "Nobody"), *((str(person.pk), person.get_username()) for person in _people())]
+        owner.initial = str(self.subject.owner_id or "")
+        self.fields["note"].initial = self.subject.note
+
+
+class ExplainDialog(Dialog):
+    explanation = forms.CharField(
+        max_length=500,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="Why it may stay as it is. Should the amount change, the break is opened again.",
+    )
+    seen = forms.IntegerField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["seen"].initial = self.subject.amount_minor
+
+
+class FindDialog(Dialog):
+    pass
+
+
+class ImportDialog(Dialog):
+    file = forms.FileField(
+        label="File of Stripe's",
+        widget=UnfoldAdminFileFieldWidget,
+        help_text="CSV: payout reconciliation (itemized), balance change (itemized), itemized payouts, balance transactions, payouts.",
+    )
+
+    def clean_file(self) -> str:
+        sent: UploadedFile[bytes] = self.cleaned_data["file"]
+        if sent.size and sent.size > stripe_files.MOST_BYTES:
+            raise ValidationError("This file is too large for a page. Use manage.py import_stripe_csv.")
+        try:
+            return stripe_files.decoded(sent.read())
+        except stripe_files.UnreadableFile as error:
+            raise ValidationError([str(problem) for problem in error.problems]) from error
+
+
+class SignDialog(Dialog):
+    """The period is that of the page; it may be changed."""
+
+    first = Day(label="From")
+    last = Day(label="To, this day included")
+    note = forms.CharField(required=False, max_length=500, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        asked = QueryDict(self.request.headers.get("HX-Current-URL", "").partition("?")[2])
+        form = PeriodForm(asked, today=timezone.localdate())
+        if form.is_valid():
+            self.fields["first"].initial, self.fields["last"].initial = form.period().first, form.period().last
+
+    def clean(self) -> None:
+        ordered(self.cleaned_data.get("first"), self.cleaned_data.get("last"))
+
+
+def _people() -> list[User]:
+    granted = Q(groups__permissions__codename="settle_breaks") | Q(user_permissions__codename="settle_breaks")
+    return list(User.objects.filter(granted | Q(is_superuser=True), is_active=True, is_staff=True).distinct().order_by("username"))
+
+
+class Shows(RadioFilter):
+    """Without a choice: what is still there."""
+
+    title = "shows"
+    parameter_name = "shows"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> tuple[tuple[str, str], ...]:
+        return (("open", "Open"), ("mine", "Mine"), ("explained", "Explained"), ("gone", "Gone"), ("all", "All"))
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        wanted = {
+            "open": Q(state__in=OPEN_STATES),
+            "mine": Q(state__in=OPEN_STATES, owner=request.user.pk),
+            "explained": Q(state=BreakState.EXPLAINED),
+            "gone": Q(state=BreakState.RESOLVED),
+            "all": Q(),
+        }
+        return queryset.filter(wanted.get(self.value() or "", ~Q(state=BreakState.RESOLVED)))
+
+
+@admin.register(ReconciliationBreak)
+class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
+    list_display = ("what", "state_badge", "amount_figure", "said", "of_topup", "happened", "sees_to_it")
+    list_filter = (Shows, ("kind", ChoicesDropdownFilter), ("category", ChoicesDropdownFilter), ("happened_at", DayRangeFilter))
+    list_select_related = ("owner", "topup")
+    search_fields = ("subject__exact",)
+    search_help_text = "Stripe's id, or ours such as top-up 7, exactly"
+    ordering = ("-happened_at", "-pk")
+    when_empty = "Stripe and the books agree, as far as they were compared. They are compared every hour."
+    actions_list = ("sign_off", "import_file", "find_now")
+    actions_detail = ("assign_break", "explain_break")
+    fieldsets = (
+        (None, {"fields": (("what", "state_badge"), ("subject", "amount_figure"), ("said",), ("of_topup", "of_payout"))}),
+        ("When", {"fields": (("happened", "found"), ("seen", "closed"))}),
+        ("Who sees to it", {"fields": (("owner", "note"),)}),
+    )
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*Reconciliation(self).urls(), *super().get_urls()]
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm(VIEW))
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    @dialog(
+        "Sign",
+        form=SignDialog,
+        permission=SETTLE,
+        submit="Sign",
+        description="Keeps the figures of the period with your name, and a hash of every line behind them.",
+        icon="signature",
+        variant=ActionVariant.PRIMARY,
+    )
+    def sign_off(self, request: HttpRequest, form: SignDialog, row: None) -> str:
+        period = Period(form.cleaned_data["first"], form.cleaned_data["last"])
+        signed = breaks.sign(
+            since=period.since, until=period.until, note=form.cleaned_data["note"], actor=_user(request), now=timezone.now()
+        )
+        return f"{period} is signed: {signed.line_count:,} lines, digest {signed.digest[:12]}."
+
+    @dialog(
+        "Import Stripe file",
+        form=ImportDialog,
+        permission=SETTLE,
+        submit="Import",
+        description="Keeps what the file says and is not known yet. A file with an error is not imported at all.",
+        icon="upload_file",
+    )
+    def import_file(self, request: HttpRequest, form: ImportDialog, row: None) -> str:
+        now = timezone.now()
+        done = stripe_imports.import_text(form.cleaned_data["file"], now=now)
+        try:
+            found = breaks.find(now=now)
+        except DatabaseError:  # the file is in; somebody else compares just now
+            return f"{done} It is compared with the books within the hour."
+        return f"{done} {found.there:,} breaks are there now."
+
+    @dialog(
+        "Compare now",
+        form=FindDialog,
+        permission=SETTLE,
+        submit="Compare",
+        description="Compares Stripe's movements of the last 400 days with the books.",
+        icon="sync",
+    )
+    def find_now(self, request: HttpRequest, form: FindDialog, row: None) -> str:
+        found = breaks.find(now=timezone.now())
+        return f"{found.there:,} breaks are there; {found.opened:,} were opened and {found.closed:,} closed just now."
+
+    @dialog("Assign", form=AssignBreakDialog, permission=SETTLE, submit="Save", icon="assignment_ind")
+    def assign_break(self, request: HttpRequest, form: AssignBreakDialog, broken: ReconciliationBreak) -> str:
+        typed = form.cleaned_data
+        owner = User.objects.get(pk=typed["owner"]) if typed["owner"] else None
+        breaks.assign(broken=broken, owner=owner, note=typed["note"], reason=typed["reason"])
+        return f"{owner or 'Nobody'} sees to it now."
+
+    @dialog(
+        "Explain",
+        form=ExplainDialog,
+        permission=SETTLE,
+        submit="Explain",
+        description="The break stays as it is and no longer keeps the period from being signed.",
+        icon="comment",
+    )
+    def explain_break(self, request: HttpRequest, form: ExplainDialog, broken: ReconciliationBreak) -> str:
+        typed = form.cleaned_data
+        breaks.explain(broken=broken, seen_minor=typed["seen"], explanation=typed["explanation"], actor=_user(request))
+        return "The break is explained."
+
+    @admin.display(description="what")
+    def what(self, broken: ReconciliationBreak) -> str:
+        return broken.get_kind_display()
+
+    @admin.display(description="state")
+    def state_badge(self, broken: ReconciliationBreak) -> SafeString:
+        return badge(broken.state, broken.get_state_display(), STATE_COLOURS)
+
+    @admin.display(description="by")
+    def amount_figure(self, broken: ReconciliationBreak) -> str:
+        return written(broken.amount_minor, broken.currency)
+
+    @admin.display(description="details")
+    def said(self, broken: ReconciliationBreak) -> str:
+        return broken.detail
+
+    @admin.display(description="top-up")
+    def of_topup(self, broken: ReconciliationBreak) -> SafeString | str:
+        return link(broken.topup, "billing_topup_change", broken.topup_id) if broken.topup_id else "-"
+
+    @admin.display(description="reconciliation of that day")
+    def of_payout(self, broken: ReconciliationBreak) -> SafeString:
+        day = timezone.localdate(broken.happened_at)
+        return link(day.isoformat(), "reports_reconciliation", query=Period(day, day).query.removeprefix("?"))
+
+    @admin.display(description="happened", ordering="happened_at")
+    def happened(self, broken: ReconciliationBreak) -> str:
+        return moment(broken.happened_at)
+
+    @admin.display(description="found")
+    def found(self, broken: ReconciliationBreak) -> str:
+        return moment(broken.found_at)
+
+    @admin.display(description="seen last")
+    def seen(self, broken: ReconciliationBreak) -> str:
+        return moment(broken.seen_at)
+
+    @admin.display(description="gone since")
+    def closed(self, broken: ReconciliationBreak) -> str:
+        return moment(broken.closed_at)
+
+    @admin.display(description="owner")
+    def sees_to_it(self, broken: ReconciliationBreak) -> SafeString:
+        return lines([broken.owner or "-", *([broken.note] if broken.note else [])])
+
+
+def _user(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)
+    return request.user

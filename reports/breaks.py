@@ -1,0 +1,159 @@
+"""Finding breaks with Stripe and seeing to them.
+
+Whatever the comparison finds is brought into the table of breaks: new ones are opened, those that are not found any more are
+closed, and those that come back, or explain another amount than the one that a person explained, are opened again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+
+from billing.models.fields import save_with_reason
+from config.base.errors import DomainError
+from reports.models import BreakState, ReconciliationBreak, ReconciliationSignOff
+from reports.queries import reconciliation as queries
+from reports.reconciliation import Break
+
+# The task looks this far back; older breaks stay as they are until a period that holds them is looked at.
+LOOK_BACK: Final = timedelta(days=400)
+_LOCK: Final = 7_302_118_402
+_FACTS: Final = ("category", "amount_minor", "currency", "detail", "topup_id", "happened_at")
+
+
+class BreakIsGone(DomainError):
+    """There is nothing to see to: the two sides agree by now."""
+
+    code = "break_is_gone"
+
+
+class BreakChanged(DomainError):
+    """The comparison found another amount meanwhile."""
+
+    code = "break_changed"
+
+
+class ReconciliationNotSigned(DomainError):
+    """See to the open breaks first, or wait until the period is over."""
+
+    code = "reconciliation_not_signed"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How many breaks there are, and how many of them were opened or closed just now."""
+
+    there: int
+    opened: int
+    closed: int
+
+
+def find(*, now: datetime, since: datetime | None = None, until: datetime | None = None) -> Found:
+    """Compare the two sides for a period, the last 400 days if none is given, and bring the breaks up to date."""
+    start, end = since or now - LOOK_BACK, until or now + timedelta(days=1)
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])  # one finder at a time: it decides what is new
+        found = queries.matched(since=start, until=end, now=now).breaks
+        return _bring_up_to_date([one for one in found if start <= one.at < end], start, end, now)
+
+
+def assign(*, broken: ReconciliationBreak, owner: User | None, note: str, reason: str) -> None:
+    """Write down who sees to a break. Raises BreakIsGone."""
+    _must_be_there(broken)
+    broken.owner, broken.note = owner, note
+    fields = ["owner", "note"]
+    if broken.state in queries.OPEN_STATES:
+        broken.state = BreakState.IN_WORK if owner else BreakState.OPEN
+        fields.append("state")
+    elif not note:
+        raise BreakIsGone("An explained break keeps its explanation: write one.")
+    save_with_reason(broken, *fields, reason=reason)
+
+
+def explain(*, broken: ReconciliationBreak, seen_minor: int, explanation: str, actor: User) -> None:
+    """Let a break stay as it is, and keep why. Raises BreakIsGone, and BreakChanged when it is not of the amount that was seen."""
+    with transaction.atomic():
+        row = ReconciliationBreak.objects.select_for_update().get(pk=broken.pk)
+        _must_be_there(row)
+        if row.amount_minor != seen_minor:
+            raise BreakChanged("The amount has changed since you opened this. Look at the break again, then explain it.")
+        row.owner, row.note, row.state = row.owner or actor, explanation, BreakState.EXPLAINED
+        save_with_reason(row, "owner", "note", "state", reason=explanation)
+
+
+def sign(*, since: datetime, until: datetime, note: str, actor: User, now: datetime) -> ReconciliationSignOff:
+    """Sign the figures of a period that is over, after looking for breaks once more. Raises ReconciliationNotSigned."""
+    if until > now:
+        raise ReconciliationNotSigned("This period is not over. Sign it when it is.")
+    find(now=now, since=since, until=until)
+    there = queries.breaks(since=since, until=until)
+    waiting = there.filter(state__in=queries.OPEN_STATES).count()
+    if waiting:
+        what = "1 break of this period is" if waiting == 1 else f"{waiting:,} breaks of this period are"
+        raise ReconciliationNotSigned(f"{what} neither gone nor explained. Explain them, or have them mended; then sign.")
+    signed = queries.statement(since=since, until=until, now=now)
+    return ReconciliationSignOff.objects.create(
+        since=since,
+        until=until,
+        figures=signed.as_json,
+        line_count=len(signed.lines),
+        digest=signed.digest,
+        explained=there.count(),
+        note=note,
+        signed_by=actor,
+        signed_at=now,
+    )
+
+
+def _must_be_there(broken: ReconciliationBreak) -> None:
+    broken.refresh_from_db()
+    if broken.state == BreakState.RESOLVED:
+        raise BreakIsGone("This break is gone: both sides agree by now.")
+
+
+def _bring_up_to_date(found: Iterable[Break], start: datetime, end: datetime, now: datetime) -> Found:
+    wanted = {(one.kind.value, one.subject): one for one in found}
+    subjects = [one.subject for one in wanted.values()]
+    here = ReconciliationBreak.objects.select_for_update().filter(happened_at__gte=start, happened_at__lt=end)
+    known = {(row.kind, row.subject): row for row in here}
+    known |= {(row.kind, row.subject): row for row in ReconciliationBreak.objects.select_for_update().filter(subject__in=subjects)}
+    opened = 0
+    for key, one in wanted.items():
+        row = known.pop(key, None)
+        opened += _open(row, one, now)
+    gone = [row for row in known.values() if row.state != BreakState.RESOLVED and start <= row.happened_at < end]
+    for row in gone:
+        row.state, row.closed_at, row.seen_at = BreakState.RESOLVED, now, now
+        save_with_reason(row, "state", "closed_at", "seen_at", reason="Both sides agree now")
+    return Found(len(wanted), opened, len(gone))
+
+
+def _open(row: ReconciliationBreak | None, one: Break, now: datetime) -> bool:
+    """Open a break, or bring a known one up to date; True when it was opened, for the first time or again."""
+    facts = {
+        "category": one.category.value,
+        "amount_minor": one.amount_minor,
+        "currency": one.currency,
+        "detail": one.detail[:500],
+        "topup_id": one.topup_id,
+        "happened_at": one.at,
+    }
+    if row is None:
+        ReconciliationBreak.objects.create(kind=one.kind.value, subject=one.subject, found_at=now, seen_at=now, **facts)
+        return True
+    is_other = (row.amount_minor, row.currency) != (one.amount_minor, one.currency)
+    is_back = row.state == BreakState.RESOLVED or (row.state == BreakState.EXPLAINED and is_other)
+    if not is_back and all(getattr(row, name) == facts[name] for name in _FACTS):
+        ReconciliationBreak.objects.filter(pk=row.pk).update(seen_at=now)
+        return False
+    for name, value in facts.items():
+        setattr(row, name, value)
+    row.seen_at = now
+    if is_back:
+        row.state, row.closed_at = BreakState.IN_WORK if row.owner_id else BreakState.OPEN, None
+    save_with_reason(row, *facts, "seen_at", "state", "closed_at", reason="Found again" if is_back else "It changed")
+    return is_back
