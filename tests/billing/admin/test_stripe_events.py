@@ -58,7 +58,7 @@ class TestTheList:
             topup=topup, stripe_id="re_1", amount_minor=1, state="approved", created_at=NOW, changed_at=NOW
         )
         post(event("checkout.session.completed", a_session(topup, payment_intent=topup.payment_intent)))
-        post(event("payment_intent.succeeded", an_intent(topup, id=topup.payment_intent)))
+        post(event("payment_intent.succeeded", an_intent(topup, id=topup.payment_intent, latest_charge=topup.charge)))
         post(event("charge.updated", charge(id=topup.charge)))
         post(event("refund.created", refund(id="re_1", payment_intent=topup.payment_intent)))
         post(event("charge.dispute.created", dispute(id="dp_unknown", payment_intent="pi_unknown")))
