@@ -1,14 +1,11 @@
-
 import django.db.models.deletion
-from django.conf import settings
 from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('pricing', '0016_cache_writes_by_lifetime'),
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+        ('pricing', '0015_cache_writes_by_lifetime'),
     ]
 
     operations = [
