@@ -1,6 +1,5 @@
 """Migration operations for tables that are never quiet: what Django's own lack when they are broken off, or made to wait."""
 
-
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import ProjectState

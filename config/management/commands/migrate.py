@@ -18,6 +18,8 @@ PAUSE_SECONDS = 3
 # A validation or an index reads a whole table, and Python may think for long between two statements.
 _TIMEOUTS = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "lock_timeout": LOCK_TIMEOUT}
 
+_IN_THE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+
 
 class Command(DjangosMigrate):
     """Never ends a statement for its length; gives up on a lock soon, tries again, and says who was in the way."""
@@ -30,7 +32,7 @@ class Command(DjangosMigrate):
                 try:
                     super().handle(*args, **options)
                 except OperationalError as error:
-                    if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                    if not isinstance(error.__cause__, _IN_THE_WAY):
                         raise
                     in_the_way = _old_transactions(connection)
                     if attempt == ATTEMPTS:
@@ -73,7 +75,7 @@ def _old_transactions(connection: BaseDatabaseWrapper) -> str:
 
 def _refusal(in_the_way: str) -> str:
     return (
-        f"Not migrated to the end: a table was locked by somebody else for more than {LOCK_TIMEOUT}, {ATTEMPTS} times. {in_the_way}\n"
+        f"Not migrated to the end: a table was locked by somebody else, {ATTEMPTS} times. {in_the_way}\n"
         "Nothing is half done. Let that work end, or end it with SELECT pg_terminate_backend(process), and run `migrate` again:"
         " it goes on where it stopped."
     )
