@@ -26,7 +26,7 @@ from billing.models import (
     WalletStatus,
 )
 from billing.queries import by_hand
-from billing.services.ledger import Posted
+from billing.services.journal import Posted
 from config.base.admin import BaseAdmin, link
 from config.base.exact import grouped
 from pricing.queries import workspace

@@ -8,7 +8,7 @@ from billing import minor_units
 from billing.events import Charged
 from billing.models import AgentJob, Customer, Hold, LedgerEntry, Lot, PipelineRun, TopUp, TopUpStatus
 from billing.queries.wallets import WalletView
-from billing.services.ledger import Posted
+from billing.services.journal import Posted
 from config.base.exact import plain
 
 

@@ -15,7 +15,7 @@ from billing.api.fields import CustomerId, Time
 from billing.api.wallet_schemas import DepositIn, DepositOut, EntryPage, LotPage, WalletOut
 from billing.models import EntryKind, LedgerEntry, Lot, Operation, PaymentSource, Scope
 from billing.queries import wallets
-from billing.services import customers, ledger
+from billing.services import customers, sales
 
 router = Router(tags=["Wallets"])
 Customer = Annotated[CustomerId, Path()]
@@ -77,7 +77,7 @@ def deposit(request: HttpRequest, customer: Customer, body: DepositIn) -> HttpRe
     """
     caller = caller_of(request)
     wallet = customers.get(caller=caller, external_id=customer).wallet
-    posted = ledger.deposit(
+    posted = sales.deposit(
         wallet_id=wallet.pk,
         credits=body.credits,
         amount=body.amount,

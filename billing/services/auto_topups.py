@@ -42,7 +42,7 @@ from billing.models import (
 )
 from billing.models.fields import save_with_reason
 from billing.queries import auto_topups as queries
-from billing.services import auto_topup_terms, notices, stripe_gateway, topup_orders, topups
+from billing.services import auto_topup_terms, notices, stripe_gateway, topup_events, topup_orders, topups
 from billing.services.packs import Purchase
 from billing.services.stripe_gateway import Gateway
 from billing.services.topup_orders import Order, Wanted
@@ -316,7 +316,7 @@ def _payment(auto: AutoTopUp, topup: TopUp) -> dict[str, Any]:
 
 def _take_over(topup: TopUp, intent: dict[str, Any], now: datetime) -> None:
     if intent.get("status") in {"succeeded", "processing", "canceled"}:
-        topups.look_at_intent(topup, intent, now)
+        topup_events.look_at_intent(topup, intent, now)
         return
     error = intent.get("last_payment_error") or {}
     why = error.get("message") or "The bank wants to ask the buyer, who is not here."

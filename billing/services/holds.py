@@ -19,7 +19,8 @@ from billing.services import charging
 from billing.services.charging import KeyTaken
 from billing.services.customers import ensure_overdraft_lot
 from billing.services.idempotency import Call, claim, find_effect, next_effect_id
-from billing.services.ledger import lock_wallet, write_off_expired
+from billing.services.journal import lock_wallet
+from billing.services.ledger import write_off_expired
 from config.base.database import retrying
 from pricing import price_book
 from pricing.rating import rate

@@ -33,7 +33,7 @@ from kombu.exceptions import OperationalError as BrokerAwayError
 
 from billing.errors import StripeNotSetUp
 from billing.models import BillingNoticeKind, EventOrigin, EventState, EventSweep, StripeEvent
-from billing.services import disputes, notices, saved_cards, settlements, stripe_gateway, topup_refunds, topups
+from billing.services import disputes, notices, saved_cards, settlements, stripe_gateway, topup_events, topup_refunds
 from billing.services.stripe_handling import Handler, NotOurs, NotYet
 from billing.stripe_envelope import Envelope, NotAnEvent, envelope, read, verify
 from config.base.errors import DomainError
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 # Who works off which type of event, from every room of the Stripe work.
 HANDLERS: Final[dict[str, Handler]] = {
-    **topups.HANDLERS,
+    **topup_events.HANDLERS,
     **topup_refunds.HANDLERS,
     **disputes.HANDLERS,
     **settlements.HANDLERS,

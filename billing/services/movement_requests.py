@@ -19,7 +19,7 @@ from billing.models import BillingNoticeKind, Environment, MovementKind, Movemen
 from billing.queries import movement_requests as requests
 from billing.queries.by_hand import actor_of
 from billing.services import keys, ledger, notices, refunds
-from billing.services.ledger import Posted
+from billing.services.journal import Posted
 from config.base.database import retrying
 
 

@@ -17,7 +17,7 @@ from billing.events import Caller
 from billing.models import EntryKind, LedgerEntry, UsageRecord
 from billing.services.charging import KeyTaken
 from billing.services.idempotency import Call, find_effect
-from billing.services.ledger import Journal, Posted, lock_wallet, lower_credit_limit, post, replayed
+from billing.services.journal import Journal, Posted, lock_wallet, lower_credit_limit, post, replayed
 from billing.services.reversals import fill, given_back, unsettle
 from config.base.database import retrying
 from config.base.exact import ZERO, plain

@@ -8,7 +8,7 @@ from django.db.models import Sum
 from billing.allocation import Movement, OpenLot, share
 from billing.models import EntryKind, LedgerEntry, Lot
 from billing.queries import wallets
-from billing.services.ledger import Journal
+from billing.services.journal import Journal
 from config.base.exact import ZERO
 
 

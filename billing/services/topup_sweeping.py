@@ -15,7 +15,7 @@ from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet
 
 from billing.errors import StripeNotSetUp, StripeRefused, StripeUnavailable
 from billing.models import TopUp, TopUpChannel, TopUpStatus
-from billing.services import stripe_gateway, topup_orders, topups
+from billing.services import stripe_gateway, topup_events, topup_orders, topups
 from billing.services.stripe_gateway import Gateway
 from billing.services.stripe_handling import NotOurs
 
@@ -63,9 +63,9 @@ def due(*, now: datetime) -> "QuerySet[TopUp]":
 
 def _ask(topup: TopUp, desk: Gateway, now: datetime) -> None:
     if topup.payment_intent and (topup.status == TopUpStatus.PROCESSING or not topup.checkout_session):
-        topups.look_at_intent(topup, desk.retrieve_payment_intent(topup.payment_intent), now)
+        topup_events.look_at_intent(topup, desk.retrieve_payment_intent(topup.payment_intent), now)
     elif topup.checkout_session:
-        topups.look_at_session(topup, desk.retrieve_checkout_session(topup.checkout_session), now)
+        topup_events.look_at_session(topup, desk.retrieve_checkout_session(topup.checkout_session), now)
     elif now - topup.created_at > LAST_CALL:
         topups.fail(topup_id=topup.pk, why="Stripe could not be told of it in time.", now=now)
     else:

@@ -22,7 +22,7 @@ from django.db.models.functions import Coalesce
 from billing.allocation import OVERDRAFT, Movement, OpenLot, share, take
 from billing.models import EntryKind, LedgerEntry, Lot, LotKind, Payment
 from billing.services.customers import ensure_overdraft_lot
-from billing.services.ledger import Journal, Posted, lock_wallet, lower_credit_limit, post, settle_from_lots
+from billing.services.journal import Journal, Posted, lock_wallet, lower_credit_limit, post, settle_from_lots
 from billing.services.reversals import fill, given_back, unsettle
 from config.base.exact import CONTEXT, CREDIT_STEP, ZERO, Rounding, round_money, round_to
 from pricing.models import SpentRefundPolicy

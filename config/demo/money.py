@@ -12,9 +12,9 @@ from django.contrib.auth.models import User
 from billing.errors import InsufficientCredits
 from billing.events import Capture, Charged, Event, Overage, Result
 from billing.models import Customer, MovementKind, MovementRequest, Operation, PaymentSource, Wallet, WalletStatus
-from billing.services import customers, holds, ledger, movement_requests, refunds
+from billing.services import customers, holds, ledger, movement_requests, refunds, sales
 from billing.services.idempotency import Call
-from billing.services.ledger import Posted
+from billing.services.journal import Posted
 from config.demo.buyers import Buyer, Habit, Pack
 from config.demo.shape import Day
 from config.demo.top_ups import FROZEN_DAYS_AGO, Shop
@@ -108,7 +108,7 @@ class Till:
             self.shop.sell("sale", buyer, pack, now=now)
             return
         number = self.paid[buyer.wallet_id] = self.paid.get(buyer.wallet_id, 0) + 1
-        ledger.deposit(
+        sales.deposit(
             wallet_id=buyer.wallet_id,
             credits=pack.credits,
             amount=pack.amount,

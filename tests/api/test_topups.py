@@ -10,7 +10,7 @@ from django.utils import timezone
 from billing.api import topups as api_topups
 from billing.api import wallets as api_wallets
 from billing.models import ApiKey, CreditPack, Environment, StripeEvent, TopUp, Wallet
-from billing.services import topups
+from billing.services import topup_events
 from tests import stripe_objects
 from tests.api.client import Answer, Api
 from tests.api.test_events import refused
@@ -42,7 +42,7 @@ def order(api: Api, key: str = "t1", **fields: Any) -> Answer:
 def deliver(desk: StripeDesk) -> None:
     """Have all that Stripe told be worked off."""
     for event in desk.events():
-        if handler := topups.HANDLERS.get(event["type"]):
+        if handler := topup_events.HANDLERS.get(event["type"]):
             handler(StripeEvent(type=event["type"], body=stripe_objects.body_of(event).decode()), timezone.now())
 
 

@@ -13,8 +13,8 @@ from factory.django import DjangoModelFactory
 
 from billing.events import Caller, Event
 from billing.models import CostCenter, Environment, PaymentSource, Project, Scope, Team, Wallet
-from billing.services import customers, keys, ledger
-from billing.services.ledger import Posted
+from billing.services import customers, keys, sales
+from billing.services.journal import Posted
 from pricing.models import EventType, PriceRule, PriceVersion, Segment
 from pricing.services import prices
 
@@ -81,7 +81,7 @@ def a_deposit(wallet: Wallet, credits: str, *, amount: str | None = None, now: d
     """Top a wallet up, at one cent a credit unless an amount is given."""
     value = Decimal(amount) if amount is not None else Decimal(credits) / 100
     terms = {"source": PaymentSource.CUSTOM, "payment_id": f"pay_{next(_numbers)}", "actor": "system:tests", "currency": "USD"}
-    return ledger.deposit(wallet_id=wallet.pk, credits=Decimal(credits), amount=value, now=now, **(terms | options))
+    return sales.deposit(wallet_id=wallet.pk, credits=Decimal(credits), amount=value, now=now, **(terms | options))
 
 
 def an_event(caller: Caller, key: str | None = None, **fields: Any) -> Event:

@@ -6,7 +6,7 @@ from typing import Any
 
 from billing import minor_units
 from billing.models import CreditPack, PackPrice, StripeEvent, TopUp, TopUpChannel, TopUpStatus, Wallet
-from billing.services import topups
+from billing.services import topup_events, topups
 from tests import stripe_objects
 from tests.billing.factories import LAST_YEAR, NOW
 
@@ -77,4 +77,4 @@ def an_intent(topup: TopUp, **overlay: Any) -> dict[str, Any]:
 def told(kind: str, about: dict[str, Any], *, now: datetime = NOW) -> str:
     """Have the handler of `kind` work an event off; returns what it says that it did."""
     event = StripeEvent(type=kind, body=stripe_objects.body_of(stripe_objects.event(kind, about)).decode())
-    return topups.HANDLERS[kind](event, now)
+    return topup_events.HANDLERS[kind](event, now)

@@ -7,7 +7,8 @@ from typing import Any
 from django.db import transaction
 
 from billing.models import PaymentSource, TopUp, TopUpChannel, TopUpStatus, Wallet
-from billing.services import ledger
+from billing.services import sales
+from billing.services.journal import Journal, lock_wallet
 from tests.stripe_objects import number
 
 NOW = datetime(2026, 5, 4, 10, tzinfo=UTC)
@@ -34,8 +35,8 @@ def a_paid_topup(wallet: Wallet, *, now: datetime = NOW, ends: datetime | None =
     """An order with its deposit; what was bought lasts until it `ends`."""
     topup = an_order(wallet, **({"payment_intent": f"pi_{number()}", "charge": f"ch_{number()}"} | fields))
     with transaction.atomic():
-        journal = ledger.Journal(ledger.lock_wallet(wallet.pk, now=now), "system:tests", now)
-        sale = ledger.Sale(
+        journal = Journal(lock_wallet(wallet.pk, now=now), "system:tests", now)
+        sale = sales.Sale(
             topup.credits,
             topup.book_value,
             "USD",
@@ -44,7 +45,7 @@ def a_paid_topup(wallet: Wallet, *, now: datetime = NOW, ends: datetime | None =
             expires_at=ends,
             bonus_credits=topup.bonus_credits,
         )
-        posted = ledger.credit_sale(journal, sale)
+        posted = sales.credit_sale(journal, sale)
         topup.payment = next(entry.payment for entry in posted.entries if entry.payment)
         topup.status, topup.paid_at = TopUpStatus.PAID, now
         topup.save()

@@ -18,7 +18,7 @@ from billing.errors import InsufficientCredits
 from billing.events import Event
 from billing.models import EntryKind, Lot
 from billing.queries import wallets
-from billing.services import charging, customers, holds, ledger, locked_read, refunds, replay, reversals
+from billing.services import charging, customers, holds, journal, ledger, locked_read, refunds, replay, reversals, sales
 from config.base.exact import ZERO, round_money
 from pricing.price_book import PriceBook
 from tests.properties import scripts
@@ -96,15 +96,15 @@ def a_refund_starts_with_the_first_lot(patch: Patch) -> None:
 
 
 def a_refund_goes_to_the_newest_lot(patch: Patch) -> None:
-    right = ledger.Journal.enter
+    right = journal.Journal.enter
 
-    def enter(journal: ledger.Journal, kind: EntryKind, movement: Movement, **links: Any) -> Any:
+    def enter(entries: journal.Journal, kind: EntryKind, movement: Movement, **links: Any) -> Any:
         if kind == EntryKind.REFUND:
-            newest = Lot.objects.filter(wallet_id=journal.wallet.id).order_by("-id")[0]
+            newest = Lot.objects.filter(wallet_id=entries.wallet.id).order_by("-id")[0]
             movement = Movement(newest.pk, movement.credits, movement.value)
-        return right(journal, kind, movement, **links)
+        return right(entries, kind, movement, **links)
 
-    patch.setattr(ledger.Journal, "enter", enter)
+    patch.setattr(journal.Journal, "enter", enter)
 
 
 def a_refund_forgets_earlier_ones(patch: Patch) -> None:
@@ -116,7 +116,7 @@ def a_settled_debt_is_not_unsettled(patch: Patch) -> None:
 
 
 def a_deposit_does_not_settle(patch: Patch) -> None:
-    patch.setattr(ledger, "settle_overdraft", lambda journal, lot: None)
+    patch.setattr(sales, "settle_overdraft", lambda journal, lot: None)
 
 
 def the_overdraft_limit_is_ignored(patch: Patch) -> None:
@@ -220,7 +220,7 @@ def an_extension_shortens(patch: Patch) -> None:
 
 
 def expiry_takes_held_credits(patch: Patch) -> None:
-    right = ledger.lock_wallet
+    right = journal.lock_wallet
 
     def expire(*, wallet_id: int, now: datetime) -> Any:
         def unheld(wallet_id: int, *, now: datetime) -> Any:
@@ -247,12 +247,13 @@ def adjustments_take_what_is_held(patch: Patch) -> None:
 
 
 def lots_forget_their_priority(patch: Patch) -> None:
-    right = ledger.open_lot
+    right = journal.open_lot
 
     def open_lot(wallet: metering.WalletState, **terms: Any) -> OpenLot:
-        return right(wallet, **(terms | {"priority": ledger.DEFAULT_PRIORITY}))
+        return right(wallet, **(terms | {"priority": journal.DEFAULT_PRIORITY}))
 
-    patch.setattr(ledger, "open_lot", open_lot)
+    for room in (ledger, sales):
+        patch.setattr(room, "open_lot", open_lot)
 
 
 def a_limit_is_set_on_paper_only(patch: Patch) -> None:
@@ -265,8 +266,8 @@ def a_limit_is_set_on_paper_only(patch: Patch) -> None:
 
 
 def an_answer_misses_an_emptied_lot(patch: Patch) -> None:
-    def fill(journal: ledger.Journal, lot_id: int, credits: Decimal, value: Decimal) -> OpenLot:
-        lot = next((lot for lot in journal.wallet.lots if lot.id == lot_id), None) or wallets.open_lot(Lot.objects.get(pk=lot_id))
+    def fill(entries: journal.Journal, lot_id: int, credits: Decimal, value: Decimal) -> OpenLot:
+        lot = next((lot for lot in entries.wallet.lots if lot.id == lot_id), None) or wallets.open_lot(Lot.objects.get(pk=lot_id))
         lot.remaining += credits
         return lot
 

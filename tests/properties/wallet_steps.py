@@ -12,7 +12,7 @@ from django.db import transaction
 
 from billing import checks
 from billing.models import Operation, Payment, PaymentSource, WalletStatus
-from billing.services import customers, ledger
+from billing.services import customers, ledger, sales
 from billing.services.idempotency import Call
 from config.base.errors import DomainError
 from pricing import price_book
@@ -146,12 +146,12 @@ class WalletSteps:
         }
         worth = int(amount.scaleb(12))
         posted = self.same(
-            lambda: ledger.deposit(**terms),
+            lambda: sales.deposit(**terms),
             lambda: person.paper.deposit(micro(credits), worth, is_gift=is_gift, ends=ends, priority=priority),
         )
         self.told(person, posted)
         if again:
-            repeated = ledger.deposit(**terms)
+            repeated = sales.deposit(**terms)
             assert repeated.replayed
             assert (repeated.transaction_id, repeated.balance, repeated.available) == (
                 posted.transaction_id,

@@ -17,6 +17,7 @@ from billing.events import Caller, Charged, Event, Refused, Result
 from billing.models import Customer, Hold, LedgerEntry, Lot, Operation, UsageRecord, Wallet
 from billing.services import charging, holds, ledger, refunds
 from billing.services.idempotency import Call
+from billing.services.journal import Posted
 from pricing.models import PriceRule
 from pricing.services import prices
 from tests.billing.factories import NOW, a_caller, a_deposit, a_price, a_wallet, an_event
@@ -95,11 +96,11 @@ class TestOneWallet:
         assert isinstance(reply, Charged)
         record_id = reply.record_id
 
-        def refund() -> ledger.Posted:
+        def refund() -> Posted:
             return refunds.refund_event(caller=caller, record_id=record_id, credits=None, reason="Wrong", now=NOW)
 
         kinds = Counter(type(result) for result in at_once([refund] * 16))
-        assert kinds == {ledger.Posted: 1, RefundExceedsCharge: 15}
+        assert kinds == {Posted: 1, RefundExceedsCharge: 15}
         wallet.refresh_from_db()
         assert wallet.balance == 10
 
@@ -107,13 +108,13 @@ class TestOneWallet:
         """16 callers report one payment under 16 keys: one deposit; 16 under one key: one deposit and 16 answers."""
         wallet = a_wallet(caller)
 
-        def deposit(payment_id: str, key: str) -> ledger.Posted:
+        def deposit(payment_id: str, key: str) -> Posted:
             return a_deposit(wallet, "10", payment_id=payment_id, call=Call(caller.project_id, key, Operation.DEPOSIT, b"d" * 16))
 
         kinds = Counter(type(result) for result in at_once([partial(deposit, "pay_1", f"key_{n}") for n in range(16)]))
-        assert kinds == {ledger.Posted: 1, PaymentAlreadyCredited: 15}
+        assert kinds == {Posted: 1, PaymentAlreadyCredited: 15}
         again = at_once([partial(deposit, "pay_2", "one_key")] * 16)
-        assert {result.transaction_id for result in again if isinstance(result, ledger.Posted)} == {
+        assert {result.transaction_id for result in again if isinstance(result, Posted)} == {
             LedgerEntry.objects.latest("id").transaction_id
         }
         assert not [result for result in again if isinstance(result, Exception)]

@@ -10,8 +10,9 @@ from django.db import transaction
 from billing.events import Caller, Capture, Charged
 from billing.models import EntryKind, Hold, LedgerEntry, Lot, LotKind, Operation, Payment, PaymentSource, Wallet
 from billing.queries import wallets
-from billing.services import charging, checking, customers, holds, ledger, withdrawals
+from billing.services import charging, checking, customers, holds, ledger, sales, withdrawals
 from billing.services.idempotency import Call
+from billing.services.journal import Journal, lock_wallet
 from pricing.models import SpentRefundPolicy
 from tests.billing.factories import a_caller, a_deposit, a_price, a_wallet, an_event
 
@@ -21,8 +22,8 @@ NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
 
 def sold(wallet: Wallet, *, credits: str = "500", amount: str = "5", bonus: str = "0", expires_at: datetime | None = None) -> Payment:
     with transaction.atomic():
-        journal = ledger.Journal(ledger.lock_wallet(wallet.pk, now=NOW), "system:test", NOW)
-        sale = ledger.Sale(
+        journal = Journal(lock_wallet(wallet.pk, now=NOW), "system:test", NOW)
+        sale = sales.Sale(
             Decimal(credits),
             Decimal(amount),
             "USD",
@@ -31,7 +32,7 @@ def sold(wallet: Wallet, *, credits: str = "500", amount: str = "5", bonus: str 
             expires_at=expires_at,
             bonus_credits=Decimal(bonus),
         )
-        ledger.credit_sale(journal, sale)
+        sales.credit_sale(journal, sale)
     return Payment.objects.get(external_id="pi_1")
 
 
@@ -207,7 +208,7 @@ class TestGivingBack:
         payment = sold(wallet)
         spend(wallet, "500")
         taken = withdraw(payment, 500)
-        ledger.deposit(
+        sales.deposit(
             wallet_id=wallet.pk,
             credits=Decimal(1000),
             amount=Decimal(10),
