@@ -53,6 +53,14 @@ def to_major(amount_minor: int, currency: str) -> Decimal:
     return CONTEXT.scaleb(Decimal(amount_minor), -exponent(currency))
 
 
+def written(amount_minor: int, currency: str) -> str:
+    """Write an amount as people read it: 1,999.00 USD; also of a currency that is not known here."""
+    try:
+        return f"{to_major(amount_minor, currency):,f} {currency}"
+    except UnknownCurrency:
+        return f"{amount_minor:,} of the smallest unit of {currency}"
+
+
 def to_minor(amount: Decimal, currency: str) -> int:
     """Return 19.99 USD as 1999. Raises UnknownCurrency, UnchargeableAmount (places that the currency does not have, bounds)."""
     places = exponent(currency)

@@ -11,6 +11,7 @@ from billing.services import (
     checking,
     holds,
     inbox,
+    money_back_sweeping,
     notices,
     partitions,
     rerating,
@@ -97,6 +98,12 @@ def sweep_stripe_events() -> None:
 def ask_about_topups() -> None:
     """Ask Stripe about orders of which nothing is heard."""
     topup_sweeping.sweep(now=timezone.now())
+
+
+@shared_task
+def ask_about_money_back() -> None:
+    """Ask Stripe about refunds under way and open disputes of which nothing is heard."""
+    money_back_sweeping.sweep(now=timezone.now())
 
 
 @shared_task

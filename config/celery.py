@@ -41,6 +41,7 @@ app.conf.beat_schedule = {
     "Re-rate usage": {"task": "billing.tasks.rerate", "schedule": 60.0},
     "Count unpriced usage": {"task": "billing.tasks.count_unpriced", "schedule": 300.0},
     "Ask about top-ups": {"task": "billing.tasks.ask_about_topups", "schedule": 60.0},
+    "Ask about refunds and disputes": {"task": "billing.tasks.ask_about_money_back", "schedule": 3600.0},
     "Charge saved cards": {"task": "billing.tasks.charge_saved_cards", "schedule": 60.0},
     "Send notices about money": {"task": "billing.tasks.send_notices", "schedule": 20.0},
     "Advise on prices": {"task": "reports.tasks.advise", "schedule": crontab(hour="4", minute="40")},

@@ -61,7 +61,12 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
     (
         "Money in & out",
         (
-            ListLink("Top-ups", "add_card", "billing.topup"),
+            ListLink(
+                "Top-ups",
+                "add_card",
+                "billing.topup",
+                Badge("unapplied_payments", "Payments that were not credited and wait for a decision", "danger"),
+            ),
             ListLink(
                 "Refunds of top-ups",
                 "currency_exchange",

@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Final
 
 from billing.balance import Category
-from billing.minor_units import UnknownCurrency, exponent, to_major
+from billing.minor_units import UnknownCurrency, exponent, to_major, written
 from config.base.exact import CONTEXT, Rounding, round_to
 
 # Stripe books and tells within minutes; a bank transfer and a payout take days.
@@ -78,6 +78,7 @@ class Known:
     is_credited: bool = True
     lacks_withdrawal: bool = False
     is_expected: bool = True  # False: it may have no movement at all
+    keeps_fees: bool = True  # False: no payment of ours bears its fee; the movement itself tells of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +173,6 @@ def match(
     )
     found = [*(one for group in groups for one in group.breaks), *fee_breaks, *_unequal(payouts, now)]
     return Matched(groups, tuple(lines), tuple(found))
-
-
-def written(amount_minor: int, currency: str) -> str:
-    """Write an amount in minor units as people read it: 19.99 USD."""
-    try:
-        return f"{to_major(amount_minor, currency):,f} {currency}"
-    except UnknownCurrency:
-        return f"{amount_minor:,} of the smallest unit of {currency}"
 
 
 def _own_movement(payout: KnownPayout) -> Known:
@@ -332,9 +325,10 @@ def _fees(groups: Iterable[Group], fees: Sequence[KnownFee], now: datetime) -> t
             fee = recorded.pop(one.id, None)
             if not one.fee_minor and fee is None:
                 continue
-            is_matched = fee is not None and (fee.amount_minor, fee.currency) == (one.fee_minor, one.currency)
-            ours = -fee.amount_minor if fee and fee.currency == one.currency else None
             owner = group.known
+            is_ours = owner is None or owner.keeps_fees
+            is_matched = (fee.amount_minor, fee.currency) == (one.fee_minor, one.currency) if fee else not is_ours
+            ours = -fee.amount_minor if fee and fee.currency == one.currency else None if is_ours else -one.fee_minor
             lines.append(
                 Line(
                     Category.FEE,

@@ -150,7 +150,7 @@ def _money_back(page: CustomerPage) -> SafeString:
     rows += [
         (
             link("Refund", "billing_topuprefund_change", refund.pk),
-            charged(refund.amount_minor, refund.topup.currency),
+            charged(refund.amount_minor, refund.currency),
             credits_(-refund.credits),
             badge(refund.state, refund.get_state_display(), REFUND_COLOURS),
             moment(refund.created_at),

@@ -1,24 +1,24 @@
 """Top-ups: orders for credits, and what came of each: session, payment, lots, refunds, disputes, fees. Read-only."""
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, DropdownFilter, RelatedDropdownFilter
+from unfold.enums import ActionVariant
 
 from billing import minor_units
+from billing.admin import topup_chain, topup_decisions
 from billing.admin.filters import CustomerOfWalletFilter
-from billing.admin.money_back_view import at_stripe
-from billing.admin.refund_dialogs import PERMISSION, RefundTopUpDialog, refund_topup
-from billing.admin.words import DISPUTE_COLOURS, REFUND_COLOURS, TOPUP_COLOURS, InBookCurrency, charged, customer_link
-from billing.models import Lot, PackPrice, TopUp, TopUpChannel, TopUpStatus
-from billing.queries import lookup
-from billing.services import topup_refunds
+from billing.admin.refund_dialogs import APPROVE, PERMISSION, RefundTopUpDialog, refund_topup
+from billing.admin.topup_decisions import CANCEL, VIEW, CancelDialog, CreditDialog, DecideCreditDialog, SendBackDialog
+from billing.admin.words import TOPUP_COLOURS, InBookCurrency, actor, charged, customer_link
+from billing.models import PackPrice, TopUp, TopUpChannel, TopUpStatus
+from billing.queries import lookup, unapplied
+from billing.services import topup_orders
 from config.base.admin import (
     DayRangeFilter,
     ExportedAdmin,
@@ -30,7 +30,6 @@ from config.base.admin import (
     link,
     moment,
     money,
-    table,
     yes_no,
 )
 from config.base.export import Column
@@ -81,6 +80,19 @@ class CurrencyFilter(DropdownFilter):
         return queryset.filter(currency=self.value()) if self.value() else queryset
 
 
+class DecisionFilter(DropdownFilter):
+    """Top-ups beside which money came in that nobody has decided about."""
+
+    title = "money beside the order"
+    parameter_name = "beside"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("waits", "Waits for a decision")]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return queryset.filter(pk__in=unapplied.waiting().values("topup")) if self.value() == "waits" else queryset
+
+
 @admin.register(TopUp)
 class TopUpAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
     list_display = ("ordered", "of_customer", "what", "credits_figure", "amount_figure", "state", "channel_label", "mode")
@@ -93,6 +105,7 @@ class TopUpAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
         ("wallet__customer", CustomerOfWalletFilter),
         ("is_live", BooleanRadioFilter),
         ("is_suspicious", BooleanRadioFilter),
+        DecisionFilter,
     )
     list_select_related = ("wallet__customer", "pack")
     when_empty = "Apps sell credits by POST /topups; on a customer's page there is a link to copy."
@@ -100,7 +113,7 @@ class TopUpAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
     search_help_text = "topup_…, cs_…, pi_…, ch_…, re_… or dp_…, exactly"
     export_columns = COLUMNS
     change_form_outer_after_template = "admin/billing/topup_page.html"
-    actions_detail = ("refund",)
+    actions_detail = ("refund", "send_back", "credit", "approve_credit", "reject_credit", "withdraw_credit", "close", "cancel")
     fieldsets = (
         (
             None,
@@ -132,10 +145,10 @@ class TopUpAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
         return (queryset.filter(pk=found.pk) if found else queryset.none()), False
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
-        """Offer a refund while anything is left to refund."""
+        """Offer what would not be refused."""
         topup = self.get_object(request, str(object_id))
-        is_left = topup is not None and topup_refunds.refundable(topup) > 0
-        return [found for found in super().get_actions_detail(request, object_id) if found.path != "refund" or is_left]
+        offered = topup_decisions.offered(request, topup) if topup is not None else set()
+        return [found for found in super().get_actions_detail(request, object_id) if found.path in offered]
 
     @dialog(
         "Refund",
@@ -147,6 +160,87 @@ class TopUpAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
     )
     def refund(self, request: HttpRequest, form: RefundTopUpDialog, topup: TopUp) -> Led:
         return refund_topup(request, form, topup, now=timezone.now())
+
+    @dialog(
+        "Send the money back",
+        form=SendBackDialog,
+        permission=PERMISSION,
+        submit="Send back",
+        description="Pays back through Stripe what came in beside the order and was not credited.",
+        icon="undo",
+    )
+    def send_back(self, request: HttpRequest, form: SendBackDialog, topup: TopUp) -> Led:
+        return topup_decisions.send_back(request, form, now=timezone.now())
+
+    @dialog(
+        "Credit what was paid",
+        form=CreditDialog,
+        permission=PERMISSION,
+        submit="Credit",
+        description="Keeps the money, and gives credits for it in proportion to the order.",
+        icon="add_card",
+    )
+    def credit(self, request: HttpRequest, form: CreditDialog, topup: TopUp) -> str:
+        return topup_decisions.credit(request, form, topup)
+
+    @dialog(
+        "Approve the credit",
+        form=DecideCreditDialog,
+        permission=APPROVE,
+        submit="Approve",
+        description="The credits are deposited at once, in the name of whoever asked.",
+        icon="check",
+        variant=ActionVariant.PRIMARY,
+    )
+    def approve_credit(self, request: HttpRequest, form: DecideCreditDialog, topup: TopUp) -> str:
+        return topup_decisions.decide(request, form, topup, is_approved=True)
+
+    @dialog(
+        "Reject the credit",
+        form=DecideCreditDialog,
+        permission=APPROVE,
+        submit="Reject",
+        description="Nothing moves. The payment waits for a decision again.",
+        icon="close",
+        variant=ActionVariant.DANGER,
+    )
+    def reject_credit(self, request: HttpRequest, form: DecideCreditDialog, topup: TopUp) -> str:
+        return topup_decisions.decide(request, form, topup, is_approved=False)
+
+    @dialog(
+        "Withdraw the request",
+        form=DecideCreditDialog,
+        permission=VIEW,  # whoever asked may always take it back, whatever else they may do by now
+        submit="Withdraw",
+        description="You take back what you asked for. Nothing moves.",
+        icon="undo",
+    )
+    def withdraw_credit(self, request: HttpRequest, form: DecideCreditDialog, topup: TopUp) -> str:
+        return topup_decisions.withdraw(request, form, topup)
+
+    @dialog(
+        "Close",
+        form=DecideCreditDialog,
+        permission=PERMISSION,
+        submit="Close",
+        description="Stripe names no payment, so there is nothing to send back. The order ends.",
+        icon="close",
+    )
+    def close(self, request: HttpRequest, form: DecideCreditDialog, topup: TopUp) -> str:
+        return topup_decisions.close(request, form, topup)
+
+    @dialog(
+        "Cancel the order",
+        form=CancelDialog,
+        permission=CANCEL,
+        submit="Cancel the order",
+        description="Ends the link at Stripe, so that nobody can pay it any more.",
+        icon="link_off",
+        variant=ActionVariant.DANGER,
+    )
+    def cancel(self, request: HttpRequest, form: CancelDialog, topup: TopUp) -> str:
+        done = topup_orders.cancel(topup_id=topup.pk, reason=form.cleaned_data["reason"], actor=actor(request), now=timezone.now())
+        return f"{done} is cancelled: its link can not be paid any more."
 
     @admin.display(description="ordered")
     def ordered(self, topup: TopUp) -> str:
@@ -226,7 +320,7 @@ class TopUpAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
     ) -> HttpResponse:
         topup = self.get_object(request, object_id)
         if topup is not None and self.has_view_permission(request, topup):
-            extra_context = {**(extra_context or {}), "chain": _chain(topup)}
+            extra_context = {**(extra_context or {}), "chain": topup_chain.chain(topup), "outside": topup_chain.outside(topup)}
         response: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
         return response
 
@@ -238,64 +332,9 @@ _OUTCOMES: Final = {
     TopUpStatus.PAID: "Paid and deposited.",
     TopUpStatus.FAILED: "Nothing was paid. Money that arrives after all is deposited.",
     TopUpStatus.EXPIRED: "The link has ended unpaid. Money that arrives after all is deposited.",
-    TopUpStatus.MISMATCH: "Not deposited: decide. Give the money back in Stripe, or keep it and grant the credits by hand.",
+    TopUpStatus.MISMATCH: "Not deposited: decide whether the money goes back, or credits are given for it.",
+    TopUpStatus.RETURNED: "What was paid otherwise went back to the buyer; no credits were given.",
 }
-
-
-def _chain(topup: Any) -> SafeString:
-    return table(("Step", "Which", "When", "State", "Amount", "Credits"), list(_steps(topup)), figures=(4, 5))
-
-
-def _steps(topup: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield a row per thing that an order led to, in the order in which it comes about."""
-    amount = charged(topup.amount_minor, topup.currency)
-    yield "Order", f"topup_{topup.pk}", moment(topup.created_at), "", amount, credits_(topup.credits + topup.bonus_credits)
-    if topup.checkout_session:
-        yield "Checkout session", _id(topup.checkout_session), "", "", "", ""
-    if topup.payment_intent:
-        yield "Payment intent", at_stripe(topup, f"payments/{topup.payment_intent}", topup.payment_intent), "", "", "", ""
-    if topup.charge:
-        yield "Charge", _id(topup.charge), "", "", "", ""
-    payment = topup.payment
-    if payment is None:
-        return
-    where = link("Payment", "billing_payment_change", payment.pk)
-    yield "Payment", where, moment(payment.received_at), "", money(payment.amount, payment.currency), ""
-    for lot in Lot.objects.filter(payment=payment).order_by("pk"):
-        left = format_html("{} left", credits_(lot.remaining))
-        yield (
-            "Lot",
-            link(lot, "billing_lot_change", lot.pk),
-            moment(lot.created_at),
-            left,
-            money(lot.value, payment.currency),
-            credits_(lot.granted),
-        )
-    yield from _money_back(topup)
-    for fee in payment.fees.order_by("pk"):
-        yield "Fee", _id(fee.balance_transaction), moment(fee.happened_at), fee.kind, charged(fee.amount_minor, fee.currency), ""
-
-
-def _money_back(topup: TopUp) -> Iterator[tuple[Any, ...]]:
-    for refund in topup.refunds.order_by("pk"):
-        which = link(refund.stripe_id or f"Refund {refund.pk}", "billing_topuprefund_change", refund.pk)
-        state = badge(refund.state, refund.get_state_display(), REFUND_COLOURS)
-        yield "Refund", which, moment(refund.created_at), state, charged(-refund.amount_minor, topup.currency), credits_(-refund.credits)
-    for dispute in topup.disputes.order_by("pk"):
-        which = link(dispute.stripe_id, "billing_dispute_change", dispute.pk)
-        state = badge(dispute.state, dispute.get_state_display(), DISPUTE_COLOURS)
-        yield (
-            "Dispute",
-            which,
-            moment(dispute.opened_at),
-            state,
-            charged(-dispute.amount_minor, dispute.currency),
-            credits_(-dispute.credits),
-        )
-
-
-def _id(text: str) -> SafeString:
-    return format_html('<span class="md-mono">{}</span>', text)
 
 
 def _days(days: int | None) -> str:

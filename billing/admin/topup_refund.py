@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.enums import ActionVariant
@@ -40,7 +41,7 @@ class TopUpRefundAdmin(ReadOnlyAdmin, KeysetAdmin):
         ("requested_by", RelatedDropdownFilter),
         ("decided_by", RelatedDropdownFilter),
     )
-    list_select_related = ("topup__wallet__customer", "requested_by", "decided_by")
+    list_select_related = ("topup__wallet__customer", "unapplied", "requested_by", "decided_by")
     when_empty = "A top-up is refunded by the button on its page. What is refunded in Stripe's dashboard comes here by itself."
     search_fields = ("stripe_id__exact",)
     search_help_text = "re_…, exactly"
@@ -137,7 +138,7 @@ class TopUpRefundAdmin(ReadOnlyAdmin, KeysetAdmin):
 
     @admin.display(description="amount")
     def amount_figure(self, row: TopUpRefund) -> SafeString:
-        return charged(row.amount_minor, row.topup.currency)
+        return charged(row.amount_minor, row.currency)
 
     @admin.display(description="credits withdrawn")
     def credits_figure(self, row: TopUpRefund) -> SafeString:
@@ -149,7 +150,7 @@ class TopUpRefundAdmin(ReadOnlyAdmin, KeysetAdmin):
 
     @admin.display(description="at Stripe")
     def at_stripe(self, row: TopUpRefund) -> SafeString | str:
-        return at_stripe(row.topup, f"payments/{row.topup.payment_intent}", row.stripe_id) if row.stripe_id else "-"
+        return at_stripe(row.topup, f"payments/{row.payment_intent}", row.stripe_id) if row.stripe_id else "-"
 
     @admin.display(description="reason")
     def why(self, row: TopUpRefund) -> str:
@@ -161,6 +162,8 @@ class TopUpRefundAdmin(ReadOnlyAdmin, KeysetAdmin):
 
     @admin.display(description="effect")
     def effect(self, row: TopUpRefund) -> SafeString:
+        if row.unapplied:
+            return format_html("{} goes back, which was not credited: no credits move.", charged(row.amount_minor, row.currency))
         return SafeString(render_to_string("admin/billing/refund_effect.html", preview_context(row.topup, row.amount_minor)))
 
     @admin.display(description="entries")

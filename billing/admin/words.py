@@ -22,6 +22,7 @@ from billing.models import (
     RefundState,
     RequestState,
     TopUpStatus,
+    UnappliedState,
     Wallet,
     WalletStatus,
 )
@@ -73,6 +74,14 @@ TOPUP_COLOURS = {
     TopUpStatus.FAILED: "danger",
     TopUpStatus.EXPIRED: "default",
     TopUpStatus.MISMATCH: "warning",
+    TopUpStatus.RETURNED: "default",
+}
+UNAPPLIED_COLOURS = {
+    UnappliedState.OPEN: "danger",
+    UnappliedState.ASKED: "warning",
+    UnappliedState.CREDITED: "success",
+    UnappliedState.RETURNED: "default",
+    UnappliedState.CLOSED: "default",
 }
 REFUND_COLOURS = {
     RefundState.REQUESTED: "warning",
@@ -112,7 +121,7 @@ def person(request: HttpRequest) -> User:
 
 def charged(amount_minor: int, currency: str) -> SafeString:
     """Show what Stripe charges, with the places that the currency has: 1,999.00 USD, 1,500 JPY."""
-    return format_html('<span class="md-figure">{} {}</span>', f"{minor_units.to_major(amount_minor, currency):,f}", currency)
+    return format_html('<span class="md-figure">{}</span>', minor_units.written(amount_minor, currency))
 
 
 def customer_link(customer: Customer | None) -> SafeString | str:

@@ -75,7 +75,7 @@ class TopUpIn(Body):
     idempotency_key: Id | None = Field(None, description=KEY_HELP)
 
 
-_Status = Literal["new", "open", "processing", "paid", "failed", "expired", "mismatch"]
+_Status = Literal["new", "open", "processing", "paid", "failed", "expired", "mismatch", "returned"]
 
 
 class TopUpOut(BaseModel):
@@ -87,7 +87,7 @@ class TopUpOut(BaseModel):
     status: _Status = Field(
         description="`new`: Stripe has not answered yet; `open`: waits for the buyer; `processing`: for the bank; `paid`: the credits are "
         "in the wallet; `failed`, `expired`: nothing was paid, though money that arrives after all makes it `paid`; `mismatch`: something "
-        "else was paid than was ordered, and the operator decides."
+        "else was paid than was ordered, and the operator decides: `paid` then, with the credits that it bought, or `returned`."
     )
     pack: str | None
     credits: str

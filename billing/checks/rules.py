@@ -335,7 +335,7 @@ RULES: Final[tuple[Rule, ...]] = (
         FROM billing_topup t
         JOIN LATERAL (SELECT least(coalesce(sum(amount), 0), t.amount_minor) AS gone FROM (
                           SELECT amount_minor AS amount FROM billing_topuprefund
-                          WHERE topup_id = t.id AND state IN ('pending', 'succeeded')
+                          WHERE topup_id = t.id AND unapplied_id IS NULL AND state IN ('pending', 'succeeded')
                           UNION ALL
                           SELECT CASE currency WHEN t.currency THEN amount_minor ELSE t.amount_minor END FROM billing_dispute
                           WHERE topup_id = t.id AND state IN ('open', 'lost')) back) m ON true

@@ -23,6 +23,7 @@ from billing.models.stripe_balance import BalanceTransaction, Payout, PlatformFe
 from billing.models.stripe_customer import StripeCustomer
 from billing.models.stripe_event import EventOrigin, EventState, EventSweep, StripeEvent
 from billing.models.topup import TopUp, TopUpChannel, TopUpStatus
+from billing.models.unapplied_payment import UnappliedKind, UnappliedPayment, UnappliedState
 from billing.models.unpriced import UnpricedGroup
 from billing.models.usage import CostStatus, UsageRecord
 from billing.models.wallet import Wallet, WalletStatus
@@ -81,6 +82,9 @@ __all__ = [
     "TopUpChannel",
     "TopUpRefund",
     "TopUpStatus",
+    "UnappliedKind",
+    "UnappliedPayment",
+    "UnappliedState",
     "UnpricedGroup",
     "UsageRecord",
     "Wallet",

@@ -12,6 +12,7 @@ from django.db.models import F, Q
 
 from billing.models.fields import credits_field
 from billing.models.topup import TopUp
+from billing.models.unapplied_payment import UnappliedPayment
 from config.base.models import never_truncated
 
 
@@ -28,8 +29,16 @@ class TopUpRefund(models.Model):
     """Money given back for a top-up, whole or in part. One that was made in Stripe's own dashboard has no requester."""
 
     topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, related_name="refunds")
+    unapplied = models.ForeignKey(
+        UnappliedPayment,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="refunds",
+        help_text="The payment outside the order that goes back; empty: the order's own.",
+    )
     stripe_id = models.CharField(max_length=255, blank=True)
-    amount_minor = models.BigIntegerField(help_text="In the smallest unit of the top-up's currency.")
+    amount_minor = models.BigIntegerField(help_text="In the smallest unit of the payment's currency.")
     credits = credits_field(default=0, help_text="Taken out of the wallet for it, what is owed since included.")
     state = models.CharField(max_length=9, choices=RefundState.choices)
     reason = models.CharField(max_length=500, blank=True)
@@ -66,6 +75,10 @@ class TopUpRefund(models.Model):
             models.CheckConstraint(
                 condition=Q(given_back__isnull=True) | Q(withdrawal__isnull=False), name="topup_refund_gives_back_what_it_took"
             ),
+            # What was never credited takes no credits along.
+            models.CheckConstraint(
+                condition=Q(unapplied__isnull=True) | Q(withdrawal__isnull=True), name="topup_refund_takes_what_it_gave"
+            ),
         )
         triggers = (
             pgtrigger.Trigger(
@@ -73,12 +86,28 @@ class TopUpRefund(models.Model):
                 when=pgtrigger.Before,
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition(
-                    "((OLD.topup_id, OLD.amount_minor, OLD.needs_approval, OLD.requested_by_id, OLD.created_at) IS DISTINCT FROM"
-                    " (NEW.topup_id, NEW.amount_minor, NEW.needs_approval, NEW.requested_by_id, NEW.created_at)"
+                    "((OLD.topup_id, OLD.unapplied_id, OLD.amount_minor, OLD.needs_approval, OLD.requested_by_id, OLD.created_at)"
+                    " IS DISTINCT FROM"
+                    " (NEW.topup_id, NEW.unapplied_id, NEW.amount_minor, NEW.needs_approval, NEW.requested_by_id, NEW.created_at)"
                     " OR OLD.withdrawal IS NOT NULL AND NEW.withdrawal IS DISTINCT FROM OLD.withdrawal"
                     " OR OLD.given_back IS NOT NULL AND NEW.given_back IS DISTINCT FROM OLD.given_back)"
                 ),
                 func="RAISE EXCEPTION 'What was refunded, and what it moved in the ledger, never changes.';",
+            ),
+            pgtrigger.Trigger(
+                name="is_of_what_was_not_credited",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition("(NEW.unapplied_id IS NOT NULL)"),
+                func="""
+                    IF NOT EXISTS (
+                        SELECT FROM billing_unappliedpayment
+                        WHERE id = NEW.unapplied_id AND topup_id = NEW.topup_id AND state <> 'credited'
+                    ) THEN
+                        RAISE EXCEPTION 'This payment was credited: refund the top-up.';
+                    END IF;
+                    RETURN NEW;
+                """,
             ),
             pgtrigger.Protect(name="is_kept", operation=pgtrigger.Delete),
             never_truncated(),
@@ -86,6 +115,16 @@ class TopUpRefund(models.Model):
 
     def __str__(self) -> str:
         return f"Refund {self.pk} of {self.topup}"
+
+    @property
+    def currency(self) -> str:
+        """The currency of the payment that goes back."""
+        return self.unapplied.currency if self.unapplied else self.topup.currency
+
+    @property
+    def payment_intent(self) -> str:
+        """Stripe's id of the payment that goes back."""
+        return self.unapplied.payment_intent if self.unapplied else self.topup.payment_intent
 
 
 class DisputeState(models.TextChoices):

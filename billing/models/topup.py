@@ -25,6 +25,7 @@ class TopUpStatus(models.TextChoices):
     FAILED = "failed", "Failed"  # money that arrives after all still makes it paid
     EXPIRED = "expired", "Expired"  # likewise
     MISMATCH = "mismatch", "Paid otherwise"  # another amount or currency arrived than was ordered: a person decides
+    RETURNED = "returned", "Sent back"  # what was paid otherwise went back to the buyer
 
 
 class TopUpChannel(models.TextChoices):
@@ -108,13 +109,34 @@ class TopUp(models.Model):
                 when=pgtrigger.Before,
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition(
-                    "((OLD.wallet_id, OLD.credits, OLD.bonus_credits, OLD.amount_minor, OLD.currency, OLD.book_value, OLD.created_at,"
-                    " OLD.actor) IS DISTINCT FROM (NEW.wallet_id, NEW.credits, NEW.bonus_credits, NEW.amount_minor, NEW.currency,"
-                    " NEW.book_value, NEW.created_at, NEW.actor) OR OLD.status = 'paid' AND (NEW.status, NEW.payment_id, NEW.paid_at,"
+                    "((OLD.wallet_id, OLD.currency, OLD.created_at, OLD.actor) IS DISTINCT FROM"
+                    " (NEW.wallet_id, NEW.currency, NEW.created_at, NEW.actor)"
+                    " OR NOT (OLD.status = 'mismatch' AND NEW.status = 'paid')"
+                    " AND (OLD.credits, OLD.bonus_credits, OLD.amount_minor, OLD.book_value) IS DISTINCT FROM"
+                    " (NEW.credits, NEW.bonus_credits, NEW.amount_minor, NEW.book_value)"
+                    " OR OLD.status = 'paid' AND (NEW.status, NEW.payment_id, NEW.paid_at,"
                     " NEW.payment_intent) IS DISTINCT FROM (OLD.status, OLD.payment_id, OLD.paid_at, OLD.payment_intent)"
                     " OR OLD.payment_intent <> '' AND NEW.payment_intent <> OLD.payment_intent)"
                 ),
                 func="RAISE EXCEPTION 'What was ordered never changes, and what is paid stays paid.';",
+            ),
+            # The one way in which an order changes: paid otherwise, it becomes what was paid, as somebody decided.
+            pgtrigger.Trigger(
+                name="is_credited_as_it_was_paid",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition("(OLD.status = 'mismatch' AND NEW.status = 'paid')"),
+                func="""
+                    IF NOT EXISTS (
+                        SELECT FROM billing_unappliedpayment
+                        WHERE topup_id = NEW.id AND state = 'credited'
+                          AND (payment_intent, amount_minor, currency, credits, bonus_credits, book_value)
+                            = (NEW.payment_intent, NEW.amount_minor, NEW.currency, NEW.credits, NEW.bonus_credits, NEW.book_value)
+                    ) THEN
+                        RAISE EXCEPTION 'An order that was paid otherwise becomes what was paid, once somebody has decided so.';
+                    END IF;
+                    RETURN NEW;
+                """,
             ),
             pgtrigger.Protect(name="is_kept", operation=pgtrigger.Delete),
             never_truncated(),

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from billing.models import AutoTopUp, AutoTopUpState, CheckRun, Project, UsageRecord, Wallet
-from billing.queries import costs, money_back, movement_requests, stripe_events
+from billing.queries import costs, money_back, movement_requests, stripe_events, unapplied
 from pricing.queries import proposals, rate_imports
 
 CAP: Final = 99
@@ -64,6 +64,11 @@ def broken_rules() -> str:
 def pending_rate_imports() -> str:
     """Count imports of provider rates of which a line waits for a decision."""
     return kept("pending_rate_imports", lambda: capped(rate_imports.pending_imports()))
+
+
+def unapplied_payments() -> str:
+    """Count the payments beside orders that were neither credited nor sent back."""
+    return kept("unapplied_payments", lambda: capped(unapplied.waiting()))
 
 
 def waiting_refunds() -> str:

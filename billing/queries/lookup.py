@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from billing.models import Customer, Dispute, Environment, Project, TopUp, TopUpRefund, UsageRecord
+from billing.models import Customer, Dispute, Environment, Project, TopUp, TopUpRefund, UnappliedPayment, UsageRecord
 
 EVENT_PREFIX: Final = "evt_"
 # A request id has no index of its own (each index costs every event); the time index bounds how far back one is sought.
@@ -60,8 +60,16 @@ def topup(text: str) -> TopUp | None:
         is_number = rest.isdecimal() and rest.isascii() and int(rest) <= _MAX_ID
         return rows.filter(pk=int(rest)).first() if is_number else None
     if kind in _OF_TOPUP:
-        return rows.filter(**{_OF_TOPUP[kind]: text}).first()
+        return rows.filter(**{_OF_TOPUP[kind]: text}).first() or _of_unapplied(_OF_TOPUP[kind], text)
     if kind in _OF_MONEY_BACK:
         found = _OF_MONEY_BACK[kind].objects.filter(stripe_id=text).values_list("topup_id", flat=True).first()
         return rows.filter(pk=found).first() if found else None
     return None
+
+
+def _of_unapplied(column: str, text: str) -> TopUp | None:
+    """Return the top-up beside which a payment came in that was not credited."""
+    if column == "checkout_session":
+        return None
+    row = UnappliedPayment.objects.select_related("topup__wallet__customer").filter(**{column: text}).first()
+    return row.topup if row else None

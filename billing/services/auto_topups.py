@@ -346,7 +346,7 @@ def _look_at_end(pk: int, refusal: Refusal, now: datetime, *, will_be_refused_ag
             return
         if topup.status == TopUpStatus.PAID:
             _paid(auto)
-        elif topup.status == TopUpStatus.MISMATCH:
+        elif topup.status in {TopUpStatus.MISMATCH, TopUpStatus.RETURNED}:
             auto_topup_terms.stop(auto, why=f"{topup} was paid otherwise than ordered. {topup.failure}", now=now)
         elif will_be_refused_again or auto_charges.is_for_good(code=refusal.code, decline_code=refusal.decline_code):
             auto_topup_terms.stop(auto, why=f"{topup.failure} ({_named(refusal)})", now=now)

@@ -33,7 +33,7 @@ def locked_topup(*, payment_intent: str | None, charge: str | None) -> TopUp:
     topup = TopUp.objects.select_for_update(of=("self",)).select_related("payment").filter(found).first()
     if topup is None:
         raise NotOurs(f"no top-up was paid by {payment_intent or charge}")
-    if topup.payment is None and topup.status != TopUpStatus.MISMATCH:
+    if topup.payment is None and topup.status not in {TopUpStatus.MISMATCH, TopUpStatus.RETURNED}:
         raise NotYet(f"{topup} has not been credited so far")
     return topup
 
@@ -51,13 +51,13 @@ def amount_of(row: Row, topup: TopUp) -> int:
 
 def went_back_minor(topup: TopUp, *, but: Row | None = None) -> int:
     """Return how much refunds and disputes have taken in all, `but` one not counted; above the whole where they overlap."""
-    away: list[Row] = [*topup.refunds.filter(state__in=REFUNDS_AWAY), *topup.disputes.filter(state__in=DISPUTES_AWAY)]
+    away: list[Row] = [*topup.refunds.filter(state__in=REFUNDS_AWAY, unapplied=None), *topup.disputes.filter(state__in=DISPUTES_AWAY)]
     return sum(amount_of(row, topup) for row in away if row != but)
 
 
 def take(row: Row, topup: TopUp, *, reason: str, actor: str, now: datetime) -> None:
     """Withdraw the credits of the money that a row takes back, once. The row is the caller's to save."""
-    if row.withdrawal is not None or topup.payment is None:
+    if row.withdrawal is not None or topup.payment is None or (isinstance(row, TopUpRefund) and row.unapplied_id is not None):
         return
     back = min(went_back_minor(topup, but=row) + amount_of(row, topup), topup.amount_minor)
     taken = withdrawals.withdraw(

@@ -7,7 +7,6 @@ Who is told: everybody who may do something about it, and has an address. Nobody
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -31,7 +30,8 @@ from billing.models import (
     StripeEvent,
     TopUp,
     TopUpRefund,
-    TopUpStatus,
+    UnappliedPayment,
+    UnappliedState,
 )
 from config.base import outbox
 from config.base.exact import plain
@@ -88,9 +88,19 @@ def _stopped(pk: int) -> Facts | None:
     return {"about": row, "customer": row.wallet.customer} if row else None
 
 
-def _topup(pk: int, **conditions: Any) -> Facts | None:
-    row = TopUp.objects.select_related("wallet__customer__project").filter(pk=pk, **conditions).first()
+def _topup(pk: int) -> Facts | None:
+    row = TopUp.objects.select_related("wallet__customer__project").filter(pk=pk).first()
     return {"about": row, "customer": row.wallet.customer, "amount": _amount(row.amount_minor, row.currency)} if row else None
+
+
+def _unapplied(pk: int) -> Facts | None:
+    """A payment beside an order is told of until it is decided."""
+    waiting = UnappliedPayment.objects.filter(topup=pk, state__in=(UnappliedState.OPEN, UnappliedState.ASKED)).order_by("pk")
+    payments = [
+        {"row": row, "amount": minor_units.written(row.amount_minor, row.currency)} for row in waiting.select_related("requested_by")
+    ]
+    facts = _topup(pk) if payments else None
+    return facts and {**facts, "payments": payments}
 
 
 def _declined(pk: int) -> Facts | None:
@@ -107,7 +117,7 @@ def _dispute(pk: int) -> Facts | None:
 def _refund(pk: int) -> Facts | None:
     rows = TopUpRefund.objects.select_related("topup__wallet__customer__project", "requested_by")
     row = rows.filter(pk=pk, state=RefundState.REQUESTED).first()
-    return {"about": row, "customer": row.topup.wallet.customer, "amount": _amount(row.amount_minor, row.topup.currency)} if row else None
+    return {"about": row, "customer": row.topup.wallet.customer, "amount": _amount(row.amount_minor, row.currency)} if row else None
 
 
 def _movement(pk: int) -> Facts | None:
@@ -125,9 +135,7 @@ def _dead(pk: int) -> Facts | None:
 _KINDS: Final[dict[BillingNoticeKind, _Kind]] = {
     BillingNoticeKind.AUTO_TOPUP_STOPPED: _Kind("billing.set_auto_topup", "Auto top-up of {customer} has stopped", _stopped),
     BillingNoticeKind.AUTO_TOPUP_DECLINED: _Kind("billing.set_auto_topup", "Auto top-up of {customer} was declined", _declined),
-    BillingNoticeKind.TOPUP_MISMATCH: _Kind(
-        "billing.refund_topup", "A top-up of {customer} was paid otherwise than ordered", partial(_topup, status=TopUpStatus.MISMATCH)
-    ),
+    BillingNoticeKind.TOPUP_MISMATCH: _Kind("billing.refund_topup", "A top-up of {customer} was paid otherwise than ordered", _unapplied),
     BillingNoticeKind.DISPUTE_OPENED: _Kind("billing.refund_topup", "{customer} disputes {amount}", _dispute),
     BillingNoticeKind.REFUND_REQUESTED: _Kind("billing.approve_refund", "A refund of {amount} for {customer} waits for approval", _refund),
     BillingNoticeKind.MOVEMENT_REQUESTED: _Kind(

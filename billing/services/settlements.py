@@ -21,9 +21,20 @@ from django.db.models import Exists, OuterRef, Q, Sum
 
 from billing.balance import Category, Movement, PaidOut, category_of, movement, paid_out
 from billing.errors import SettlementContradiction, StripeRefused
-from billing.models import BalanceTransaction, Dispute, Payment, Payout, PlatformFee, SettlementSweep, StripeEvent, TopUp, TopUpRefund
+from billing.models import (
+    BalanceTransaction,
+    Dispute,
+    Payment,
+    Payout,
+    PlatformFee,
+    SettlementSweep,
+    StripeEvent,
+    TopUp,
+    TopUpRefund,
+    UnappliedPayment,
+)
 from billing.models import TopUpStatus as Status
-from billing.services import platform_fees, stripe_gateway
+from billing.services import platform_fees, stripe_gateway, unapplied_payments
 from billing.services.stripe_gateway import Gateway
 from billing.services.stripe_handling import Handler, NotOurs, NotYet
 
@@ -179,7 +190,7 @@ def payments_of(movements: Iterable[BalanceTransaction]) -> dict[str, Payment]:
     for model, category in ((TopUpRefund, Category.REFUND), (Dispute, Category.DISPUTE)):
         known: Any = model._default_manager.filter(stripe_id__in=[name for name in about[category] if name])
         for back in known.select_related("topup__payment"):
-            if back.topup.payment is not None:
+            if back.topup.payment is not None and getattr(back, "unapplied_id", None) is None:
                 found |= {row.stripe_id: back.topup.payment for row in about[category][back.stripe_id]}
     return found
 
@@ -278,6 +289,7 @@ def _keep_charge(charge: dict[str, Any], gateway: Gateway, now: datetime) -> Kep
     intent = charge.get("payment_intent") or ""
     if intent and charge.get("paid"):
         TopUp.objects.filter(payment_intent=intent).exclude(charge=charge["id"]).update(charge=charge["id"])
+        UnappliedPayment.objects.filter(payment_intent=intent, charge="").update(charge=charge["id"])
     told = charge.get("balance_transaction")
     if not told:
         return None
@@ -293,9 +305,11 @@ def _on_charge(event: StripeEvent, now: datetime) -> str:
     if kept is None:
         return f"Stripe has not booked {charge['id']} so far."
     topup = TopUp.objects.filter(Q(charge=charge["id"]) | Q(payment_intent=charge.get("payment_intent") or "-")).first()
+    if topup is None and unapplied_payments.of_payment(payment_intent=charge.get("payment_intent"), charge=charge["id"]):
+        return f"{charge['id']}, which was not credited, is booked."
     if topup is None:
         raise NotOurs(f"no top-up was paid by {charge['id']}; it is kept for reconciliation")
-    if topup.payment is None and topup.status != Status.MISMATCH:
+    if topup.payment is None and topup.status not in {Status.MISMATCH, Status.RETURNED}:
         raise NotYet(f"{topup} has not been credited so far")
     return f"{charge['id']} of {topup} is booked, {kept.fees} fees recorded." if kept.fees else f"{charge['id']} of {topup} is booked."
 

@@ -45,6 +45,7 @@ class Gateway:
         return self._call(lambda: self._client.v1.checkout.sessions.retrieve(session))
 
     def expire_checkout_session(self, session: str) -> Answer:
+        """End a page that nobody has paid. Raises StripeRefused where it is over or being paid."""
         return self._call(lambda: self._client.v1.checkout.sessions.expire(session))
 
     def create_customer(self, params: dict[str, Any], *, key: str) -> Answer:

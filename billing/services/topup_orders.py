@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from billing.errors import InvalidRequest, StripeRefused, StripeUnavailable
+from billing.errors import DecisionRefused, InvalidRequest, StripeRefused, StripeUnavailable
 from billing.models import Customer, Environment, TopUp, TopUpChannel, TopUpStatus
-from billing.services import packs, saved_cards, stripe_gateway, topups
+from billing.services import packs, saved_cards, stripe_gateway, topup_events, topups
 from billing.services.charging import KeyTaken
 from billing.services.idempotency import Call, claim, find_effect
 from billing.services.packs import Purchase
@@ -126,6 +126,27 @@ def tell_stripe(topup: TopUp, *, desk: Gateway, now: datetime) -> TopUp:
         TopUp.objects.filter(pk=topup.pk, changed_at=topup.created_at).update(changed_at=now + timedelta(microseconds=1))
         raise
     return topups.opened(topup_id=topup.pk, session=session, now=now)
+
+
+def cancel(*, topup_id: int, reason: str, actor: str, now: datetime) -> TopUp:
+    """End an order that nobody has paid, at Stripe first: its old link can then not be paid any more.
+
+    Raises DecisionRefused (it is paid, under way or over), StripeUnavailable, StripeRefused, StripeNotSetUp: nothing has changed.
+    """
+    topup = TopUp.objects.get(pk=topup_id)
+    if topup.status != TopUpStatus.OPEN or not topup.checkout_session:
+        raise DecisionRefused(f"Only an order that waits for payment can be cancelled. This one: {topup.get_status_display().lower()}.")
+    desk = stripe_gateway.gateway()
+    try:
+        desk.expire_checkout_session(topup.checkout_session)
+    except StripeRefused:  # somebody was faster: the buyer, another person, or the clock
+        topup_events.look_at_session(topup, desk.retrieve_checkout_session(topup.checkout_session), now)
+    is_cancelled = topups.cancel(topup_id=topup.pk, actor=actor, reason=reason, now=now)
+    topup.refresh_from_db()
+    if not is_cancelled:
+        state = topup.get_status_display().lower()
+        raise DecisionRefused(f"It cannot be cancelled any more. It is now: {state}. {topup.failure}".strip())
+    return topup
 
 
 def stripe_key(topup: TopUp) -> str:

@@ -17,14 +17,23 @@ from django.db.models.functions import Coalesce
 
 from billing.errors import DecisionRefused, RefundExceedsPayment, StripeRefused, StripeUnavailable, UnknownRefund
 from billing.minor_units import to_major
-from billing.models import BillingNoticeKind, RefundState, StripeEvent, TopUp, TopUpRefund, TopUpStatus
-from billing.services import money_back, notices, withdrawals
+from billing.models import (
+    BillingNoticeKind,
+    RefundState,
+    StripeEvent,
+    TopUp,
+    TopUpRefund,
+    TopUpStatus,
+    UnappliedPayment,
+    UnappliedState,
+)
+from billing.services import money_back, notices, unapplied_payments, withdrawals
 from billing.services.money_back import ACTOR, locked_topup
 from billing.services.stripe_gateway import Answer, Gateway
 from billing.services.stripe_handling import Handler, NotYet
 from billing.services.withdrawals import Back, Foreseen
 from config.base.database import retrying
-from config.base.exact import CONTEXT, plain
+from config.base.exact import ZERO, plain
 from pricing.models import SpentRefundPolicy
 from pricing.queries import workspace
 
@@ -45,7 +54,7 @@ def refundable(topup: TopUp) -> int:
     """Return how many minor units of a top-up nobody has refunded, asked to refund, or disputed."""
     if topup.status != TopUpStatus.PAID:
         return 0
-    asked = topup.refunds.exclude(state__in=_NOT_BACK).aggregate(sum=Coalesce(Sum("amount_minor"), 0))["sum"]
+    asked = topup.refunds.filter(unapplied=None).exclude(state__in=_NOT_BACK).aggregate(sum=Coalesce(Sum("amount_minor"), 0))["sum"]
     disputed = sum(money_back.amount_of(one, topup) for one in topup.disputes.filter(state__in=money_back.DISPUTES_AWAY))
     return max(int(topup.amount_minor) - int(asked) - disputed, 0)
 
@@ -68,12 +77,17 @@ def preview(*, topup: TopUp, amount_minor: int) -> Preview | None:
     return Preview(taken, SpentRefundPolicy(workspace.load().spent_refund_policy), needs_approval(topup, amount_minor))
 
 
-def needs_approval(topup: TopUp, amount_minor: int) -> bool:
-    """Say whether a second person must approve so much, all that was refunded without one so far counted in."""
+def needs_approval(topup: TopUp, amount_minor: int, *, currency: str = "") -> bool:
+    """Say whether a second person must approve so much, all that was refunded without one so far counted in.
+
+    What came in a currency that is neither the order's nor the books' always needs one: nobody knows what it is worth.
+    """
     unapproved = topup.refunds.filter(needs_approval=False, requested_by__isnull=False).exclude(state__in=_NOT_BACK)
-    so_far = int(unapproved.aggregate(sum=Coalesce(Sum("amount_minor"), 0))["sum"])
-    value = CONTEXT.divide(CONTEXT.multiply(topup.book_value, so_far + amount_minor), topup.amount_minor)
-    return bool(value > workspace.load().refund_limit)
+    money = [(one.amount_minor, one.currency) for one in unapproved.select_related("unapplied")]
+    money.append((amount_minor, currency or topup.currency))
+    worth = [unapplied_payments.worth(topup, amount_minor=minor, currency=code) for minor, code in money]
+    known = [value for value in worth if value is not None]
+    return len(known) < len(worth) or sum(known, ZERO) > workspace.load().refund_limit
 
 
 def request(*, topup_id: int, amount_minor: int, reason: str, requested_by: User, now: datetime) -> TopUpRefund:
@@ -88,20 +102,39 @@ def request(*, topup_id: int, amount_minor: int, reason: str, requested_by: User
         if not 0 < amount_minor <= left:
             money = f"{plain(to_major(left, topup.currency))} {topup.currency}"
             raise RefundExceedsPayment(f"{money} of this top-up can be refunded. Ask for at most that.", refundable_minor=left)
-        is_large = needs_approval(topup, amount_minor)
-        refund = TopUpRefund.objects.create(
-            topup=topup,
-            amount_minor=amount_minor,
-            state=RefundState.REQUESTED if is_large else RefundState.APPROVED,
-            needs_approval=is_large,
-            reason=reason,
-            requested_by=requested_by,
-            created_at=now,
-            changed_at=now,
+        return _ask(TopUpRefund(topup=topup, amount_minor=amount_minor, reason=reason, requested_by=requested_by, created_at=now))
+
+
+def send_back(*, payment_id: int, reason: str, requested_by: User, now: datetime) -> TopUpRefund:
+    """Ask for what is left of a payment that was not credited to go back, on the road of all refunds. No credits move.
+
+    Raises RefundExceedsPayment (it goes back already, or there is no payment), DecisionRefused (somebody wants to credit it).
+    """
+    with transaction.atomic():
+        known = UnappliedPayment.objects.get(pk=payment_id)
+        topup = TopUp.objects.select_for_update().get(pk=known.topup_id)
+        payment = UnappliedPayment.objects.select_for_update().get(pk=payment_id)
+        if payment.state == UnappliedState.ASKED:
+            raise DecisionRefused("Somebody asked to credit this payment: have that rejected or withdrawn first.")
+        left = unapplied_payments.left_minor(payment)
+        if not left:
+            raise RefundExceedsPayment(
+                "Nothing of this payment is left to send back: look at what was done about it.", refundable_minor=left
+            )
+        return _ask(
+            TopUpRefund(topup=topup, unapplied=payment, amount_minor=left, reason=reason, requested_by=requested_by, created_at=now)
         )
-        if is_large:
-            notices.owe(kind=BillingNoticeKind.REFUND_REQUESTED, about=refund, now=now, but_not=requested_by)
-        return refund
+
+
+def _ask(refund: TopUpRefund) -> TopUpRefund:
+    """Write down a new refund of a locked top-up; above the limit it waits for a second person, who is told."""
+    is_large = needs_approval(refund.topup, refund.amount_minor, currency=refund.currency)
+    refund.state = RefundState.REQUESTED if is_large else RefundState.APPROVED
+    refund.needs_approval, refund.changed_at = is_large, refund.created_at
+    refund.save()
+    if is_large:
+        notices.owe(kind=BillingNoticeKind.REFUND_REQUESTED, about=refund, now=refund.created_at, but_not=refund.requested_by)
+    return refund
 
 
 def decide(*, refund_id: int, is_approved: bool, reason: str, decided_by: User, now: datetime) -> TopUpRefund:
@@ -145,7 +178,7 @@ def send(*, refund_id: int, gateway: Gateway, now: datetime) -> TopUpRefund:
     refusal fails the refund. When Stripe does not answer it stays approved, and `send_approved` tries again.
     Raises StripeUnavailable, StripeRefused.
     """
-    refund = TopUpRefund.objects.select_related("topup").get(pk=refund_id)
+    refund = TopUpRefund.objects.select_related("topup", "unapplied").get(pk=refund_id)
     if refund.state != RefundState.APPROVED or refund.stripe_id:
         return refund
     waiting = TopUpRefund.objects.filter(pk=refund_id, state=RefundState.APPROVED)
@@ -164,14 +197,14 @@ def send(*, refund_id: int, gateway: Gateway, now: datetime) -> TopUpRefund:
 
 
 def _create(refund: TopUpRefund, gateway: Gateway) -> Answer:
-    params = {"payment_intent": refund.topup.payment_intent, "amount": refund.amount_minor, "metadata": {"refund": str(refund.pk)}}
+    params = {"payment_intent": refund.payment_intent, "amount": refund.amount_minor, "metadata": {"refund": str(refund.pk)}}
     # With its time: another desk on the same account, or an emptied database, counts from one too.
     return gateway.create_refund(params, key=f"refund-{refund.pk}-{refund.created_at:%Y%m%dT%H%M%S%f}")
 
 
 def _sent_before(refund: TopUpRefund, gateway: Gateway) -> Answer | None:
     """Return the refund that Stripe made of this one, should the answer have been lost."""
-    made = gateway.list_refunds(payment_intent=refund.topup.payment_intent)
+    made = gateway.list_refunds(payment_intent=refund.payment_intent)
     return next((one for one in made if (one.get("metadata") or {}).get("refund") == str(refund.pk)), None)
 
 
@@ -200,8 +233,8 @@ def apply(told: dict[str, Any], now: datetime) -> str:
 
     def work() -> str:
         with transaction.atomic():
-            topup = _topup_of(told)
-            refund = _row_of(told, topup, now)
+            topup, payment = _payment_of(told)
+            refund = _row_of(told, topup, payment, now)
             if _ROAD.index(state) <= _ROAD.index(RefundState(refund.state)):
                 return f"Refund {told['id']} was {refund.get_state_display().lower()} already."
             if state == RefundState.FAILED:
@@ -212,19 +245,28 @@ def apply(told: dict[str, Any], now: datetime) -> str:
             refund.state = state
             refund.changed_at = now
             refund.save()
+            if refund.unapplied is not None:
+                unapplied_payments.follow_refunds(refund.unapplied, topup, now=now)
             return f"Refund {told['id']} of {topup}: {refund.get_state_display().lower()}, {plain(refund.credits)} credits."
 
     return retrying(work)
 
 
-def _topup_of(told: dict[str, Any]) -> TopUp:
-    topup = locked_topup(payment_intent=told.get("payment_intent"), charge=told.get("charge"))
+def _payment_of(told: dict[str, Any]) -> tuple[TopUp, UnappliedPayment | None]:
+    """Lock the top-up that a refund or charge of Stripe's is about; with it, what it is of where that was not credited."""
+    about = {"payment_intent": told.get("payment_intent"), "charge": told.get("charge")}
+    outside = unapplied_payments.of_payment(**about)
+    if outside is not None:
+        topup = TopUp.objects.select_for_update(of=("self",)).select_related("payment").get(pk=outside.topup_id)
+        if outside := unapplied_payments.of_payment(**about):  # it may have been credited while we waited
+            return topup, outside
+    topup = locked_topup(**about)
     if topup.payment is not None and told["currency"].upper() != topup.currency:
         raise NotYet(f"{topup} was paid in {topup.currency} and this refund is in {told['currency'].upper()}: a person must look")
-    return topup
+    return topup, None
 
 
-def _row_of(told: dict[str, Any], topup: TopUp, now: datetime) -> TopUpRefund:
+def _row_of(told: dict[str, Any], topup: TopUp, payment: UnappliedPayment | None, now: datetime) -> TopUpRefund:
     """Return our row of a refund: the one that Stripe's id names, the one that we asked for, or a new one."""
     rows = TopUpRefund.objects.select_for_update(of=("self",)).filter(topup=topup)
     known = rows.filter(stripe_id=told["id"]).first()
@@ -239,6 +281,7 @@ def _row_of(told: dict[str, Any], topup: TopUp, now: datetime) -> TopUpRefund:
         return asked
     return TopUpRefund.objects.create(
         topup=topup,
+        unapplied=payment,
         stripe_id=told["id"],
         amount_minor=told["amount"],
         state=RefundState.APPROVED,  # by whoever made it at Stripe
@@ -266,9 +309,9 @@ def _on_charge_refunded(event: StripeEvent, _: datetime) -> str:
     """The event gives a sum only; what makes it up comes as refund events, which this waits for."""
     charge = event.object
     with transaction.atomic():
-        topup = locked_topup(payment_intent=charge.get("payment_intent"), charge=charge["id"])
+        topup, payment = _payment_of(charge | {"charge": charge["id"]})
     # Failed ones too: the sum may be from when they had not failed.
-    known = topup.refunds.exclude(stripe_id="").aggregate(sum=Coalesce(Sum("amount_minor"), 0))["sum"]
+    known = topup.refunds.filter(unapplied=payment).exclude(stripe_id="").aggregate(sum=Coalesce(Sum("amount_minor"), 0))["sum"]
     if charge["amount_refunded"] > known:
         raise NotYet(f"Stripe has refunded {charge['amount_refunded']} of {topup}, and the refunds heard of are {known}")
     return f"The refunds of {topup} add up."

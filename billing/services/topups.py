@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from billing import minor_units
 from billing.errors import UnknownTopUp
 from billing.events import Caller
-from billing.models import BillingNoticeKind, Payment, PaymentSource, TopUp, TopUpChannel, TopUpStatus
-from billing.services import auto_topup_terms, notices
+from billing.minor_units import to_major, written
+from billing.models import BillingNoticeKind, Payment, PaymentSource, TopUp, TopUpChannel, TopUpStatus, UnappliedKind, UnappliedPayment
+from billing.services import auto_topup_terms, notices, unapplied_payments
 from billing.services.journal import Journal, lock_wallet
 from billing.services.sales import Sale, credit_sale
 from billing.services.stripe_handling import NotOurs
@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 ACTOR: Final = "system:stripe"
 _LONGEST: Final = 500
+_CANCELLED: Final = "Cancelled by "
 UNDER_WAY: Final = (TopUpStatus.NEW, TopUpStatus.OPEN, TopUpStatus.PROCESSING)
+# What arrives now is not what they wait for.
+_HAS_ITS_PAYMENT: Final = (TopUpStatus.PAID, TopUpStatus.MISMATCH, TopUpStatus.RETURNED)
 # From where each state may be reached.
 _BEFORE: Final[dict[TopUpStatus, tuple[TopUpStatus, ...]]] = {
     TopUpStatus.OPEN: (TopUpStatus.NEW,),
@@ -87,20 +90,18 @@ def settle(*, topup_id: int, paid: Paid, now: datetime) -> str:
 
     def work() -> str:
         with transaction.atomic():
-            topup = _locked(topup_id)
+            topup = locked(topup_id)
             if paid.is_live != topup.is_live:
                 raise NotOurs(f"{topup} is an order of {_mode(is_live=topup.is_live)}, this is of {_mode(is_live=paid.is_live)}.")
-            if topup.status == TopUpStatus.PAID:
-                return _again(topup, paid)
-            if topup.status == TopUpStatus.MISMATCH:
-                return f"{topup} waits for a person already."
+            if topup.status in _HAS_ITS_PAYMENT:
+                return _again(topup, paid, now)
             if wrong := _difference(topup, paid):
                 _go(topup, TopUpStatus.MISMATCH, paid.facts, now, failure=wrong)
-                notices.owe(kind=BillingNoticeKind.TOPUP_MISMATCH, about=topup, now=now)
+                _set_aside(topup, paid, UnappliedKind.OTHERWISE, now)
                 log.error("%s was not deposited: %s", topup, wrong)
                 return f"{topup} was not deposited. {wrong}"
             _learn(topup, paid.facts)
-            payment = _deposit(topup, now)
+            payment = _deposit(topup, actor=ACTOR, reason="Top-up", now=now)
             _go(topup, TopUpStatus.PAID, paid.facts, now, payment=payment, paid_at=now, failure="")
             return f"{topup} is paid: {plain(topup.credits)} credits were deposited."
 
@@ -122,10 +123,22 @@ def expire(*, topup_id: int, now: datetime, facts: Facts | None = None) -> str:
     return _step(topup_id, TopUpStatus.EXPIRED, facts or Facts(), now)
 
 
+def cancel(*, topup_id: int, actor: str, reason: str, now: datetime) -> bool:
+    """Note who ended an order's link, and why; False where the order has come further meanwhile."""
+    with transaction.atomic():
+        topup = locked(topup_id)
+        why = f"{_CANCELLED}{actor}: {reason}"[:_LONGEST]
+        # The event of the ended link may have been here first, and so may another person.
+        if not _go(topup, TopUpStatus.EXPIRED, Facts(), now, failure=why) and topup.status == TopUpStatus.EXPIRED:
+            topup.failure = topup.failure if topup.failure.startswith(_CANCELLED) else why
+            topup.save(update_fields=["failure"])
+        return topup.status == TopUpStatus.EXPIRED and topup.failure == why
+
+
 def opened(*, topup_id: int, session: dict[str, Any], now: datetime) -> TopUp:
     """Keep what Stripe answered to an order: its session, and where the buyer pays."""
     with transaction.atomic():
-        topup = _locked(topup_id)
+        topup = locked(topup_id)
         _learn(topup, Facts(session=session["id"]))
         topup.url = topup.url or session.get("url") or ""
         topup.expires_at = topup.expires_at or _time(session.get("expires_at"))
@@ -142,7 +155,7 @@ def not_paid_yet(*, topup_id: int, why: str, facts: Facts, now: datetime) -> str
     if topup.channel == TopUpChannel.AUTO or topup.status == TopUpStatus.PROCESSING:
         return fail(topup_id=topup_id, why=why, now=now, facts=facts)
     with transaction.atomic():
-        topup = _locked(topup_id)
+        topup = locked(topup_id)
         if topup.status not in UNDER_WAY:
             return f"{topup} is {topup.get_status_display().lower()} already."
         _learn(topup, facts)
@@ -155,7 +168,7 @@ def not_paid_yet(*, topup_id: int, why: str, facts: Facts, now: datetime) -> str
 def flag(*, topup_id: int, now: datetime) -> str:
     """Mark an order of which Stripe believes that the card's owner knows nothing; nothing more is charged unasked."""
     with transaction.atomic():
-        topup = _locked(topup_id)
+        topup = locked(topup_id)
         if not topup.is_suspicious:
             topup.is_suspicious = True
             topup.save(update_fields=["is_suspicious"])
@@ -164,7 +177,7 @@ def flag(*, topup_id: int, now: datetime) -> str:
     return f"{topup} is marked as suspicious."
 
 
-def _locked(topup_id: int) -> TopUp:
+def locked(topup_id: int) -> TopUp:
     """Lock an order until the transaction ends, before its wallet: whoever settles, refunds or disputes it waits here."""
     return TopUp.objects.select_for_update(of=("self",)).select_related("wallet").get(pk=topup_id)
 
@@ -172,7 +185,7 @@ def _locked(topup_id: int) -> TopUp:
 def _step(topup_id: int, status: TopUpStatus, facts: Facts, now: datetime, **changes: Any) -> str:
     def work() -> str:
         with transaction.atomic():
-            topup = _locked(topup_id)
+            topup = locked(topup_id)
             if _go(topup, status, facts, now, **changes):
                 return f"{topup} is {status.label.lower()}."
             return f"{topup} is {topup.get_status_display().lower()} already."
@@ -199,13 +212,46 @@ def _learn(topup: TopUp, facts: Facts) -> None:
     topup.charge = facts.charge or topup.charge
 
 
-def _again(topup: TopUp, paid: Paid) -> str:
-    if paid.facts.payment_intent != topup.payment_intent:
-        log.error("%s was paid by %s and again by %s", topup, topup.payment_intent, paid.facts.payment_intent)
-        topup.failure = f"It was paid a second time, by {paid.facts.payment_intent}. Give that money back in Stripe."
-    _learn(topup, paid.facts)
+def _again(topup: TopUp, paid: Paid, now: datetime) -> str:
+    """Take note of what is paid of an order that has its payment: nothing is deposited a second time."""
+    if paid.facts.payment_intent in {"", topup.payment_intent}:
+        _learn(topup, paid.facts)
+        topup.save()
+        if topup.status == TopUpStatus.PAID:
+            return f"{topup} was deposited before."
+        _set_aside(topup, paid, UnappliedKind.OTHERWISE, now)
+        return f"{topup} is {topup.get_status_display().lower()} already. {topup.failure}".strip()
+    row, is_new = _set_aside(topup, paid, UnappliedKind.AGAIN, now)
+    if is_new:
+        log.error("%s was paid by %s and again by %s", topup, topup.payment_intent, row.payment_intent)
+    return f"{topup} was paid a second time, by {row.payment_intent}: {written(row.amount_minor, row.currency)} wait for a person."
+
+
+def _set_aside(topup: TopUp, paid: Paid, kind: UnappliedKind, now: datetime) -> tuple[UnappliedPayment, bool]:
+    """Keep money that is not deposited, once, and tell who decides about it."""
+    row, is_new = unapplied_payments.keep(
+        topup,
+        kind=kind,
+        payment_intent=paid.facts.payment_intent,
+        charge=paid.facts.charge,
+        amount_minor=paid.amount_minor,
+        currency=paid.currency,
+        now=now,
+    )
+    if is_new:
+        cause = "" if kind == UnappliedKind.OTHERWISE else f"{topup.pk}:{row.pk}"
+        notices.owe(kind=BillingNoticeKind.TOPUP_MISMATCH, about=topup, now=now, cause=cause)
+    return row, is_new
+
+
+def become_what_was_paid(topup: TopUp, row: UnappliedPayment, *, actor: str, reason: str, now: datetime) -> None:
+    """Make a locked order what was paid for it instead, and deposit that: as a person decided, of whom `row` tells."""
+    assert row.credits is not None and row.bonus_credits is not None and row.book_value is not None  # noqa: PT018 - as asked for
+    topup.amount_minor, topup.book_value = row.amount_minor, row.book_value
+    topup.credits, topup.bonus_credits = row.credits, row.bonus_credits
+    topup.payment = _deposit(topup, actor=actor, reason=reason, now=now)
+    topup.status, topup.paid_at, topup.changed_at, topup.failure = TopUpStatus.PAID, now, now, ""
     topup.save()
-    return topup.failure or f"{topup} was deposited before."
 
 
 def _difference(topup: TopUp, paid: Paid) -> str:
@@ -214,19 +260,12 @@ def _difference(topup: TopUp, paid: Paid) -> str:
         return "Stripe says that it is paid, but names no payment."
     if (paid.amount_minor, paid.currency) == (topup.amount_minor, topup.currency):
         return ""
-    return f"{_amount(paid.amount_minor, paid.currency)} came in and {_amount(topup.amount_minor, topup.currency)} was ordered."
+    return f"{written(paid.amount_minor, paid.currency)} came in and {written(topup.amount_minor, topup.currency)} was ordered."
 
 
-def _amount(amount_minor: int, currency: str) -> str:
-    try:
-        return f"{minor_units.to_major(amount_minor, currency):f} {currency}"
-    except minor_units.UnknownCurrency:
-        return f"{amount_minor} of the smallest unit of {currency}"
-
-
-def _deposit(topup: TopUp, now: datetime) -> Payment:
+def _deposit(topup: TopUp, *, actor: str, reason: str, now: datetime) -> Payment:
     """Put what was sold into the wallet, which is locked now, after the order."""
-    journal = Journal(lock_wallet(topup.wallet_id, now=now), ACTOR, now, topup.request_id, "Top-up")
+    journal = Journal(lock_wallet(topup.wallet_id, now=now), actor, now, topup.request_id, reason)
     sale = Sale(
         credits=topup.credits,
         amount=topup.book_value,
@@ -236,7 +275,7 @@ def _deposit(topup: TopUp, now: datetime) -> Payment:
         expires_at=_end(topup.expires_after_days, now),
         metadata={
             "topup": f"topup_{topup.pk}",
-            "amount": plain(minor_units.to_major(topup.amount_minor, topup.currency)),
+            "amount": plain(to_major(topup.amount_minor, topup.currency)),
             "currency": topup.currency,
             "live": topup.is_live,
         },

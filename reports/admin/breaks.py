@@ -17,13 +17,13 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RadioFilter
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget
 
+from billing.minor_units import written
 from config.base.admin import Choice, DayRangeFilter, Dialog, ReadOnlyAdmin, ReasonDialog, TrackedAdmin, badge, dialog, lines, link, moment
 from reports import breaks, stripe_files, stripe_imports
 from reports.admin.period_form import Day, Period, PeriodForm, ordered
 from reports.admin.reconciliation import VIEW, Reconciliation
 from reports.models import BreakState, ReconciliationBreak
 from reports.queries.reconciliation import OPEN_STATES
-from reports.reconciliation import written
 
 SETTLE: Final = "reports.settle_breaks"
 STATE_COLOURS = {"open": "danger", "in_work": "warning", "explained": "info", "resolved": "success"}

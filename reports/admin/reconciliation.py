@@ -14,7 +14,7 @@ from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from billing.minor_units import UnknownCurrency, to_major
+from billing.minor_units import UnknownCurrency, to_major, written
 from billing.models import Lot, Payout, TopUp
 from config.base.admin import money
 from config.base.admin.records import refuse_writing
@@ -24,7 +24,7 @@ from reports.admin.period_form import Period, PeriodForm, presets
 from reports.models import ReconciliationSignOff
 from reports.queries import reconciliation as queries
 from reports.queries.reconciliation import Statement
-from reports.reconciliation import Line, written
+from reports.reconciliation import Line
 
 TITLE: Final = "Reconciliation"
 VIEW: Final = "reports.view_reconciliation"

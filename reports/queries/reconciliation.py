@@ -29,6 +29,8 @@ from billing.models import (
     TopUp,
     TopUpRefund,
     TopUpStatus,
+    UnappliedPayment,
+    UnappliedState,
 )
 from config.base.database import snapshot
 from config.base.exact import ZERO
@@ -233,10 +235,13 @@ def _known(since: datetime, until: datetime, named: set[str]) -> list[Known]:
     Orders that a movement names are among it whether or not they were credited.
     """
     in_period = _topups(Q(status=TopUpStatus.PAID, paid_at__gte=since, paid_at__lt=until))
+    in_period += _unapplied(Q(state=UnappliedState.RETURNED, arrived_at__gte=since, arrived_at__lt=until))
     in_period += _refunds(Q(created_at__gte=since, created_at__lt=until))
     in_period += _disputes(Q(opened_at__gte=since, opened_at__lt=until))
     others = named - {name for thing in in_period for name in thing.ids}
-    named_too = [*_topups(Q(charge__in=others) | Q(payment_intent__in=others)), *_refunds(Q(stripe_id__in=others))]
+    paid_by = Q(charge__in=others) | Q(payment_intent__in=others)
+    outside = Q(status__in=(TopUpStatus.MISMATCH, TopUpStatus.RETURNED), unapplied__payment_intent=F("payment_intent"))
+    named_too = [*_topups(paid_by & ~outside), *_unapplied(paid_by), *_refunds(Q(stripe_id__in=others))]
     return [*in_period, *named_too, *_disputes(Q(stripe_id__in=others))]
 
 
@@ -257,6 +262,24 @@ def _topups(wanted: Q) -> list[Known]:
     ]
 
 
+def _unapplied(wanted: Q) -> list[Known]:
+    """Return payments that were not credited: what went back is explained, what waits for a decision is not."""
+    return [
+        Known(
+            key=f"payment {row.pk} outside top-up {row.topup_id}",
+            category=Category.CHARGE,
+            ids=(row.charge, row.payment_intent),
+            amount_minor=row.amount_minor,
+            currency=row.currency,
+            at=row.arrived_at,
+            topup_id=row.topup_id,
+            is_credited=row.state == UnappliedState.RETURNED,
+            keeps_fees=False,
+        )
+        for row in UnappliedPayment.objects.filter(wanted).exclude(state=UnappliedState.CREDITED)
+    ]
+
+
 def _refunds(wanted: Q) -> list[Known]:
     away = (RefundState.PENDING, RefundState.SUCCEEDED)
     return [
@@ -265,12 +288,12 @@ def _refunds(wanted: Q) -> list[Known]:
             category=Category.REFUND,
             ids=(refund.stripe_id,),
             amount_minor=-refund.amount_minor if refund.state in away else 0,
-            currency=refund.topup.currency,
+            currency=refund.currency,
             at=refund.created_at,
             topup_id=refund.topup_id,
-            lacks_withdrawal=refund.state in away and refund.withdrawal is None,
+            lacks_withdrawal=refund.state in away and refund.withdrawal is None and refund.unapplied_id is None,
         )
-        for refund in TopUpRefund.objects.filter(wanted).exclude(stripe_id="").select_related("topup")
+        for refund in TopUpRefund.objects.filter(wanted).exclude(stripe_id="").select_related("topup", "unapplied")
     ]
 
 
