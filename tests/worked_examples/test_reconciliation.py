@@ -27,7 +27,7 @@ from django.urls import reverse
 from billing.accounts import Account, fee_posting, payout_posting
 from billing.balance import Category, movement, paid_out
 from billing.minor_units import to_major
-from billing.models import Dispute, DisputeState, Payout, PlatformFee, TopUp
+from billing.models import Dispute, DisputeState, Payout, PlatformFee, TopUp, UnappliedPayment
 from billing.services import charging, checking, disputes, settlements, topup_refunds, topups
 from config.roles import Role
 from reports import breaks
@@ -154,6 +154,45 @@ class TestTheMonth:
             assert sum(map(Decimal, amounts)) == Decimal(sum_)
             assert f"{sum_} USD" in page
         assert sum(Decimal(row["Stripe's amount"].lstrip("'")) for row in rows) == 0
+
+
+class TestMoneyBesideAnOrder:
+    """A buyer pays 20.00 a second time, by `pi_again`; another pays 7.00 where 10.00 was ordered. Finance sends both back."""
+
+    @pytest.fixture
+    def month(self) -> list[UnappliedPayment]:
+        twice, less = sold("a", 2, credits="2000", amount_minor=2000), selling.an_order(a_wallet(a_caller(), "buyer_d"), now=day(3))
+        for topup, amount_minor, letter in ((twice, 2000, "again"), (less, 700, "less")):
+            facts = topups.Facts(payment_intent=f"pi_{letter}", charge=f"ch_{letter}")
+            topups.settle(topup_id=topup.pk, paid=topups.Paid(amount_minor, "USD", is_live=False, facts=facts), now=day(3))
+        movements = [
+            booked("txn_a", 2, "ch_a", 2000, 88),
+            booked("txn_again", 3, "ch_again", 2000, 88),
+            booked("txn_less", 3, "ch_less", 700, 50),
+        ]
+        settlements.keep(movements, now=day(4))
+        return list(UnappliedPayment.objects.order_by("pk"))
+
+    def test_is_a_break_until_it_is_decided(self, month: list[UnappliedPayment]) -> None:
+        found = breaks.find(now=day(9))
+        assert (found.there, {row.kind for row in ReconciliationBreak.objects.all()}) == (2, {"not_credited"})
+        assert [row.state for row in month] == ["open", "open"]
+
+    def test_is_explained_by_its_refund(self, month: list[UnappliedPayment]) -> None:
+        breaks.find(now=day(9))
+        for row, letter in zip(month, ("again", "less"), strict=True):
+            back = {"payment_intent": row.payment_intent, "charge": row.charge, "amount": row.amount_minor, "created": at(10)}
+            topup_refunds.apply(stripe_objects.refund(id=f"re_{letter}", **back), day(10))
+            gone = booked(f"txn_re_{letter}", 10, f"re_{letter}", -row.amount_minor, 0, type="refund", reporting_category="refund")
+            settlements.keep([gone], now=day(10))
+        assert breaks.find(now=NOW) == breaks.Found(there=0, opened=0, closed=2)
+        told = reconciliation.statement(since=MARCH, until=APRIL, now=NOW)
+        assert {one.category: (one.stripe_minor, one.our_minor, one.matched) for one in told.figures} == {
+            Category.CHARGE: (4700, 4700, 3),
+            Category.REFUND: (-2700, -2700, 2),
+            Category.FEE: (-226, -226, 3),  # Stripe keeps its fee of money that went back
+        }
+        assert checking.check(now=NOW, actor="system:tests").is_clean
 
 
 class TestSigning:
