@@ -21,7 +21,7 @@ class Category(StrEnum):
     OTHER = "other"
 
 
-_BY_REPORT: Final = {
+BY_REPORT: Final = {
     "charge": Category.CHARGE,
     "charge_failure": Category.CHARGE,
     "refund": Category.REFUND,
@@ -35,7 +35,7 @@ _BY_REPORT: Final = {
     "payout": Category.PAYOUT,
     "payout_reversal": Category.PAYOUT,
 }
-_BY_TYPE: Final = {
+BY_TYPE: Final = {
     "charge": Category.CHARGE,
     "payment": Category.CHARGE,
     "payment_failure_refund": Category.CHARGE,
@@ -51,13 +51,13 @@ _BY_TYPE: Final = {
     "payout_failure": Category.PAYOUT,
 }
 # An adjustment says what it adjusts by the thing behind it.
-_BY_SOURCE: Final = {"dp": Category.DISPUTE, "du": Category.DISPUTE, "re": Category.REFUND, "pyr": Category.REFUND}
+BY_SOURCE: Final = {"dp": Category.DISPUTE, "du": Category.DISPUTE, "re": Category.REFUND, "pyr": Category.REFUND}
 
 
 def category_of(*, kind: str, reporting_category: str, source: str) -> Category:
     """Return what a movement is about; what is not known is OTHER, for a person to look at."""
-    found = _BY_REPORT.get(reporting_category) or _BY_TYPE.get(kind)
-    return found or _BY_SOURCE.get(source.partition("_")[0], Category.OTHER)
+    found = BY_REPORT.get(reporting_category) or BY_TYPE.get(kind)
+    return found or BY_SOURCE.get(source.partition("_")[0], Category.OTHER)
 
 
 @dataclass(frozen=True, slots=True)

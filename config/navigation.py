@@ -83,6 +83,14 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
                 Badge("open_breaks", "Breaks with Stripe that nobody has explained", "danger"),
             ),
             ListLink(
+                "Payouts",
+                "account_balance",
+                "billing.payout",
+                Badge("unexplained_payouts", "Payouts that their movements do not add up to"),
+            ),
+            ListLink("Balance transactions", "swap_vert", "billing.balancetransaction"),
+            ListLink("Platform fees", "percent", "billing.platformfee"),
+            ListLink(
                 "Auto top-ups",
                 "autorenew",
                 "billing.autotopup",

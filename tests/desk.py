@@ -12,17 +12,21 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from billing.events import Charged
 from billing.models import (
     AgentJob,
+    BalanceTransaction,
     CheckRun,
     Dispute,
     Hold,
     MovementRequest,
+    Payout,
     PipelineRun,
+    PlatformFee,
     Project,
     Rerating,
     Seal,
     StripeEvent,
     TopUpRefund,
     UnpricedGroup,
+    Wallet,
 )
 from billing.services import charging
 from pricing.models import PriceVersion
@@ -95,6 +99,7 @@ def everything() -> dict[str, int]:
         topup=topup, stripe_id="dp_1", amount_minor=1, currency="USD", stripe_status="lost", state="lost", opened_at=now, changed_at=now
     )
     an_auto_topup(wallet, now=now)
+    _settlement(now, wallet)
     ReconciliationBreak.objects.create(
         kind="fee", subject="txn_1", category="fees", amount_minor=88, currency="USD", happened_at=now, found_at=now, seen_at=now
     )
@@ -106,6 +111,25 @@ def everything() -> dict[str, int]:
     MovementRequest.objects.create(kind="grant", wallet=wallet, credits=Decimal(500), requested_by=a_person(name="asker"), **facts)
     Group.objects.create(name="Own cut")
     return {model._meta.label_lower: _a_row(model) for model in _registered()}
+
+
+def _settlement(now: datetime, wallet: Wallet) -> None:
+    """Make a payout of one movement, with its fee."""
+    at = {"currency": "USD", "created_at": now, "received_at": now}
+    payout = Payout.objects.create(stripe_id="po_1", amount_minor=455, status="paid", arrives_on=now.date(), **at)
+    moved = {"amount_minor": 500, "fee_minor": 45, "net_minor": 455, "payout": payout, "payout_id_at_stripe": "po_1"}
+    BalanceTransaction.objects.create(stripe_id="txn_1", type="charge", reporting_category="charge", source="ch_1", **moved, **at)
+    payment = wallet.payments.order_by("pk")[0]
+    PlatformFee.objects.create(
+        payment=payment,
+        balance_transaction="txn_1",
+        amount_minor=45,
+        currency="USD",
+        amount=Decimal("0.45"),
+        kind="payment",
+        happened_at=now,
+        recorded_at=now,
+    )
 
 
 def _registered() -> list[type[Model]]:

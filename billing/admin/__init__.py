@@ -3,6 +3,7 @@
 from billing.admin import (
     api_key,
     auto_topup,
+    balance_transaction,
     check,
     customer,
     dispute,
@@ -13,6 +14,8 @@ from billing.admin import (
     owner,
     pack,
     payment,
+    payout,
+    platform_fee,
     rerating,
     run,
     seal,
@@ -28,6 +31,7 @@ from billing.admin import (
 __all__ = [
     "api_key",
     "auto_topup",
+    "balance_transaction",
     "check",
     "customer",
     "dispute",
@@ -38,6 +42,8 @@ __all__ = [
     "owner",
     "pack",
     "payment",
+    "payout",
+    "platform_fee",
     "rerating",
     "run",
     "seal",

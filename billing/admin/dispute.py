@@ -55,6 +55,10 @@ class DisputeAdmin(ReadOnlyAdmin, KeysetAdmin):
         rows: QuerySet[Dispute] = super().get_queryset(request)
         return rows.select_related(*self.list_select_related)
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        sees_fees = request.user.has_perm("billing.view_platformfee")
+        return [part for part in super().get_fieldsets(request, obj) if sees_fees or part[0] != "Fees"]
+
     @admin.display(description="opened")
     def opened(self, dispute: Dispute) -> str:
         return moment(dispute.opened_at)

@@ -8,10 +8,11 @@ from django.contrib.admin import FieldListFilter
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter
 from unfold.contrib.filters.forms import SearchForm
 
-from billing.models import Wallet
+from billing.models import Payout, Wallet
+from pricing.queries import workspace
 
 
 class CustomerOfWalletFilter(AutocompleteSelectFilter):
@@ -36,6 +37,25 @@ class CustomerOfTopUpFilter(AutocompleteSelectFilter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.title = "customer"
+
+
+class CustomerOfPaymentFilter(CustomerOfTopUpFilter):
+    """Rows about payments of a customer's wallet."""
+
+
+class BookedCurrencyFilter(DropdownFilter):
+    """Rows in one of the currencies that we have a balance in at Stripe."""
+
+    title = "currency"
+    parameter_name = "currency"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        # The payouts are few beside what they are made of; what has none yet is in the currency of the books.
+        paid_out = set(Payout.objects.values_list("currency", flat=True).distinct())
+        return [(currency, currency) for currency in sorted(paid_out | {workspace.load().currency})]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return queryset.filter(currency=self.value()) if self.value() else queryset
 
 
 class ExactTextFilter(FieldListFilter):

@@ -1,5 +1,8 @@
 """The ledger: every movement of every credit, read-only, for people who reconcile it."""
 
+from collections.abc import Sequence
+from typing import Any, Final
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -9,13 +12,19 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownF
 from billing.accounts import posting
 from billing.admin import find
 from billing.admin.filters import CustomerOfWalletFilter, ExactTextFilter
-from billing.admin.words import KIND_COLOURS, InBookCurrency, customer_link, record_link
+from billing.admin.words import KIND_COLOURS, InBookCurrency, charged, customer_link, record_link
 from billing.models import EntryKind, LedgerEntry
-from config.base.admin import DayRangeFilter, ExportedAdmin, ReadOnlyAdmin, badge, credits_, link, moment, money, table
+from billing.queries import stripe_balance
+from config.base.admin import DayRangeFilter, ExportedAdmin, ReadOnlyAdmin, badge, credits_, lines, link, moment, money, table
+from config.base.exact import ZERO
 from config.base.export import Column
 
+WHAT: Final = "What it was for"
 _POSTING = ("kind", "lot__kind", "credits", "value")
 _KINDS = {kind.value: kind.label for kind in EntryKind}
+# Of deposits: read from the fees of their payment.
+FEE = Column("Platform fee", ("fee_in_books", "has_other_fees"), lambda fee, has_others: "in another currency" if has_others else fee)
+VIEW_FEES = "billing.view_platformfee"
 COLUMNS = (
     Column("Entry", ("pk",)),
     Column("Transaction", ("transaction_id",)),
@@ -31,7 +40,7 @@ COLUMNS = (
     Column("Credits", ("credits",)),
     Column("Value", ("value",)),
     Column("Provider cost", ("provider_cost",)),
-    Column("Platform fee", ("platform_fee",)),
+    FEE,
     Column("Currency", ("book_currency",)),
     Column("Debit", _POSTING, lambda kind, lot, credits, value: posting(kind, lot_kind=lot, credits=credits, value=value).debit),
     Column("Credit", _POSTING, lambda kind, lot, credits, value: posting(kind, lot_kind=lot, credits=credits, value=value).credit),
@@ -78,9 +87,22 @@ class LedgerEntryAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
         ),
         ("Double entry", {"fields": ("journal",), "description": "The entry as a bookkeeper writes it."}),
         ("Why", {"fields": (("by", "approved_by"), ("reason", "request_id"))}),
-        ("What it was for", {"fields": (("event", "model"), ("request_link", "price"), ("cost", "fee"), ("payment_link", "project"))}),
+        (WHAT, {"fields": (("event", "model"), ("request_link", "price"), ("cost", "fee"), ("payment_link", "project"))}),
         ("This transaction", {"fields": ("transaction_id", "same_transaction", "reversed_entry", "reversed_by")}),
     )
+
+    def get_export_columns(self, request: HttpRequest) -> Sequence[Column]:
+        return [column for column in COLUMNS if column is not FEE or request.user.has_perm(VIEW_FEES)]
+
+    def for_export(self, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return stripe_balance.with_platform_fee(queryset)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show what a payment cost with its deposit, to whoever may view fees."""
+        has_fee = obj is not None and obj.kind == EntryKind.DEPOSIT and request.user.has_perm(VIEW_FEES)
+        costs = ("cost", "fee") if has_fee else "cost"
+        what = {"fields": (("event", "model"), ("request_link", "price"), costs, ("payment_link", "project"))}
+        return [(title, what if title == WHAT else options) for title, options in super().get_fieldsets(request, obj)]
 
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[LedgerEntry]", search_term: str
@@ -145,8 +167,16 @@ class LedgerEntryAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
         return money(entry.provider_cost, entry.book_currency)  # type: ignore[attr-defined]
 
     @admin.display(description="platform fee")
-    def fee(self, entry: LedgerEntry) -> SafeString:
-        return money(entry.platform_fee, entry.book_currency)  # type: ignore[attr-defined]
+    def fee(self, entry: LedgerEntry) -> SafeString | str:
+        assert entry.payment is not None
+        fees = stripe_balance.fees_of(entry.payment.pk)
+        if not fees:
+            return "None so far; Stripe tells it some minutes after a payment."
+        booked = sum((fee.amount for fee in fees if fee.amount is not None), ZERO)
+        others = [charged(fee.amount_minor, fee.currency) for fee in fees if fee.amount is None]
+        topup = getattr(entry.payment, "topup", None)
+        which = link("its fees", "billing_platformfee_changelist", query=f"q=topup_{topup.pk}") if topup else ""
+        return lines([money(booked, entry.book_currency), *others, which])  # type: ignore[attr-defined]
 
     @admin.display(description="payment")
     def payment_link(self, entry: LedgerEntry) -> SafeString | str:

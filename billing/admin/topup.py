@@ -11,7 +11,7 @@ from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilt
 from unfold.enums import ActionVariant
 
 from billing import minor_units
-from billing.admin import topup_chain, topup_decisions
+from billing.admin import topup_beside, topup_chain, topup_decisions
 from billing.admin.filters import CustomerOfWalletFilter
 from billing.admin.refund_dialogs import APPROVE, PERMISSION, RefundTopUpDialog, refund_topup
 from billing.admin.topup_decisions import CANCEL, VIEW, CancelDialog, CreditDialog, DecideCreditDialog, SendBackDialog
@@ -320,7 +320,7 @@ class TopUpAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
     ) -> HttpResponse:
         topup = self.get_object(request, object_id)
         if topup is not None and self.has_view_permission(request, topup):
-            extra_context = {**(extra_context or {}), "chain": topup_chain.chain(topup), "outside": topup_chain.outside(topup)}
+            extra_context = {**(extra_context or {}), **topup_chain.context(request, topup), "outside": topup_beside.outside(topup)}
         response: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
         return response
 

@@ -1,5 +1,6 @@
 """What billing's pages share: who acts, links between records, and the words and colours of states."""
 
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -117,6 +118,14 @@ def person(request: HttpRequest) -> User:
     """Return who is signed in; nobody else comes this far."""
     assert isinstance(request.user, User)
     return request.user
+
+
+def in_major(amount_minor: int, currency: str) -> Decimal | str:
+    """Return an amount of Stripe's with the places that the currency has; of a currency that is not listed, say what it is."""
+    try:
+        return minor_units.to_major(amount_minor, currency)
+    except minor_units.UnknownCurrency:
+        return f"{amount_minor:,} minor units"
 
 
 def charged(amount_minor: int, currency: str) -> SafeString:

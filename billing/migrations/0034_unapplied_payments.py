@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0021_movement_notices"),
+        ("billing", "0012_limits_by_hand"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

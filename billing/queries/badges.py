@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from billing.models import AutoTopUp, AutoTopUpState, CheckRun, Project, UsageRecord, Wallet
-from billing.queries import costs, money_back, movement_requests, stripe_events, unapplied
+from billing.queries import costs, money_back, movement_requests, stripe_balance, stripe_events, unapplied
 from pricing.queries import proposals, rate_imports
 
 CAP: Final = 99
@@ -84,6 +84,11 @@ def open_disputes() -> str:
 def dead_stripe_events() -> str:
     """Count Stripe's events that failed too often."""
     return kept("dead_stripe_events", lambda: capped(stripe_events.dead()))
+
+
+def unexplained_payouts() -> str:
+    """Count the payouts of three days and more that their movements do not add up to."""
+    return kept("unexplained_payouts", lambda: capped(stripe_balance.unexplained_payouts(now=timezone.now())))
 
 
 def has_demo_data() -> bool:

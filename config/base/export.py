@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
@@ -26,6 +27,11 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _CHUNK = 2_000
 _LINES = 500
+MOST_SHEET_ROWS: Final = 20_000
+
+
+class UnknownColumn(ValueError):
+    """A file was asked for with a column that it does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,13 @@ class Column:
     heading: str
     fields: Sequence[str]
     made_by: Callable[..., Any] | None = None
+
+
+def chosen(headings: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return the places of the wanted columns, in the file's own order; all of them when none is named. Raises UnknownColumn."""
+    if strange := [heading for heading in wanted if heading not in headings]:
+        raise UnknownColumn(f"There is no column “{strange[0][:60]}” in this file. Choose from the list of columns.")
+    return [place for place, heading in enumerate(headings) if not wanted or heading in wanted]
 
 
 def cell(value: Any) -> str:
@@ -102,7 +115,7 @@ def csv_response(
 def xlsx_response(*, rows: Iterable[Sequence[Any]], headings: Sequence[str], about: Mapping[str, str], filename: str) -> HttpResponse:
     """Answer with a workbook of the same cells as the CSV; whole numbers are numbers, all else is text as there.
 
-    The workbook is made in memory: for lists of some thousand rows, not for the ledger.
+    The workbook is made in memory: for at most MOST_SHEET_ROWS rows, which the caller sees to.
     """
     book = Workbook(write_only=True)
     sheet = book.create_sheet(about.get("File", "Rows")[:31])
@@ -118,6 +131,9 @@ def _sheet_cell(value: Any) -> int | str | None:
     if value is None or type(value) is int:
         return value
     return str(ILLEGAL_CHARACTERS_RE.sub(" ", cell(value)))
+
+
+FILES: Final[Mapping[str, Callable[..., HttpResponseBase]]] = {"csv": csv_response, "xlsx": xlsx_response}
 
 
 def _headers(filename: str) -> dict[str, str]:

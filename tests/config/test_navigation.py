@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 CUSTOMERS = ["Customers", "Wallets", "Holds", "Requests"]
 MONEY = [
     *("Top-ups", "Refunds of top-ups", "Disputes", "Credit packs", "Reconciliation", "Breaks with Stripe"),
-    *("Auto top-ups", "Stripe events"),
+    *("Payouts", "Balance transactions", "Platform fees", "Auto top-ups", "Stripe events"),
 ]
 USAGE = ["Usage records", "Pipeline runs", "Agent jobs"]
 COSTS = ["Usage records", "Unpriced usage", "Re-ratings", "Pipeline runs", "Agent jobs"]

@@ -64,6 +64,7 @@ class KeysetChangeList(ChangeList):
         if backwards:
             rows.reverse()
         has_newer, has_older = (more, True) if backwards else (bool(self.cursor), more)
+        self.model_admin.read_along(rows)
         self.result_list = rows
         self.newer_url = self._page_url(NEWER, rows[0]) if rows and has_newer else ""
         self.older_url = self._page_url(OLDER, rows[-1]) if rows and has_older else ""
@@ -129,6 +130,9 @@ class KeysetAdmin(BaseAdmin):
     def get_keyset(self, request: HttpRequest) -> Sequence[str]:
         """Return the columns that order the list, descending; together they are unique."""
         return self.keyset
+
+    def read_along(self, rows: Sequence[Any]) -> None:
+        """Read what the cells of these rows need beyond the rows, for the whole page at once; by default nothing."""
 
     def get_widening(self, keys: Sequence[str]) -> Sequence[timedelta]:
         """Return stretches of time to look for a page in, the shortest first.

@@ -87,9 +87,25 @@ def names(words: Iterable[str]) -> str:
     return ", ".join(words) or EMPTY
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, figures: Sequence[int] = (), empty: str = "Nothing yet.") -> SafeString:
-    """Show a small table; `figures` are the columns that are right-aligned."""
-    context = {"headers": list(enumerate(headers)), "rows": [list(enumerate(row)) for row in rows], "figures": figures, "empty": empty}
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    figures: Sequence[int] = (),
+    empty: str = "Nothing yet.",
+    stacks: bool = False,
+) -> SafeString:
+    """Show a small table; `figures` are the columns that are right-aligned.
+
+    One that `stacks` shows a row's cells below each other on a phone, each beside its heading.
+    """
+    context = {
+        "headers": list(enumerate(headers)),
+        "rows": [list(zip(range(len(row)), headers, row, strict=False)) for row in rows],
+        "figures": figures,
+        "empty": empty,
+        "stacks": stacks,
+    }
     return SafeString(render_to_string("admin/base/table.html", context))
 
 

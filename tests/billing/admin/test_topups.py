@@ -142,6 +142,31 @@ class TestAnOrder:
         steps = re.findall(r"<td[^>]*>(Order|Checkout session|Payment intent|Charge|Payment|Lot|Refund|Dispute|Fee)</td>", page)
         assert steps == ["Order", "Checkout session", "Payment intent", "Charge", "Payment", "Lot", "Lot", "Refund", "Dispute", "Fee"]
 
+    def test_names_what_a_role_may_not_see_of_it(self, wallet: Wallet) -> None:
+        topup = an_order(wallet, bonus_credits=Decimal(100))
+        told("payment_intent.succeeded", an_intent(topup))
+        topup.refresh_from_db()
+        assert topup.payment
+        facts = {"amount_minor": 99, "created_at": NOW, "changed_at": NOW}
+        TopUpRefund.objects.create(topup=topup, stripe_id="re_1", state="succeeded", **facts)
+        PlatformFee.objects.create(
+            payment=topup.payment, balance_transaction="txn_1", amount_minor=59, currency="USD", kind="payment",
+            happened_at=NOW, recorded_at=NOW,
+        )  # fmt: skip
+        seen = {
+            role: signed_in(role).get(f"{LIST}{topup.pk}/change/").content.decode()
+            for role in (Role.FINANCE, Role.SUPPORT, Role.PRODUCT_MANAGER)
+        }
+        shown = {role: {words for words in ("re_1", "txn_1", ">Payment</a>", "Lot ") if words in page} for role, page in seen.items()}
+        assert shown == {
+            Role.FINANCE: {"re_1", "txn_1", ">Payment</a>", "Lot "},
+            Role.SUPPORT: {"re_1", ">Payment</a>", "Lot "},
+            Role.PRODUCT_MANAGER: {"Lot "},
+        }
+        assert "Not shown" not in seen[Role.FINANCE]
+        assert "your role does not view them: movements of our balance at Stripe, fees." in seen[Role.SUPPORT]
+        assert "them: its payment, refunds, disputes, movements of our balance at Stripe, fees." in seen[Role.PRODUCT_MANAGER]
+
     def test_says_what_to_do_about_another_amount(self, wallet: Wallet, finance: Client) -> None:
         topup = an_order(wallet)
         told("checkout.session.completed", a_session(topup, amount_total=5))
