@@ -6,7 +6,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter, RadioFilter
 
@@ -75,7 +76,7 @@ class PaidOutFilter(RadioFilter):
 
 @admin.register(BalanceTransaction)
 class BalanceTransactionAdmin(ReadOnlyAdmin, ExportedAdmin):
-    list_display = ("booked", "stripe_id", "category", "of_what", "of_customer", "amount_figure", "fee_figure", "net_figure", "of_payout")
+    list_display = ("booked", "stripe_id", "of_what", "of_customer", "amount_figure", "fee_figure", "net_figure", "paid_out")
     list_filter = (
         ("created_at", DayRangeFilter),
         CategoryFilter,
@@ -168,6 +169,12 @@ class BalanceTransactionAdmin(ReadOnlyAdmin, ExportedAdmin):
             return link(row.payout, "billing_payout_change", row.payout_id)
         return row.payout_id_at_stripe or "not yet"
 
+    @admin.display(description="paid out")
+    def paid_out(self, row: BalanceTransaction) -> SafeString | str:
+        if row.payout is None:
+            return "not yet" if not row.payout_id_at_stripe else "under way"
+        return link(timezone.localdate(row.payout.created_at).isoformat(), "billing_payout_change", row.payout_id)
+
     @admin.display(description="available")
     def availability(self, row: BalanceTransaction) -> str:
         return " since ".join(part for part in (row.status, moment(row.available_on) if row.available_on else "") if part) or "-"
@@ -201,7 +208,10 @@ class BalanceTransactionAdmin(ReadOnlyAdmin, ExportedAdmin):
 def what_of(row: BalanceTransaction, found: About | None) -> SafeString | str:
     """Link to what a movement is about; Stripe's id where nothing here is known."""
     if found is None:
-        return row.source or row.description or "-"
+        category = _category(row.type, row.reporting_category, row.source).removesuffix("s")
+        if row.payout and row.payout.stripe_id == row.source:
+            return format_html("{} {}", category, link(row.payout, "billing_payout_change", row.payout_id))
+        return f"{category} {row.source or row.description}".strip()
     if found.refund:
         back = link("Refund", "billing_topuprefund_change", found.refund.pk)
     elif found.dispute:
@@ -213,5 +223,4 @@ def what_of(row: BalanceTransaction, found: About | None) -> SafeString | str:
 
 def lot_links(lots: Sequence[Any]) -> SafeString:
     """Link to each lot, in one line."""
-    links = [link(lot, "billing_lot_change", lot.pk) for lot in lots]
-    return format_html(" ".join(["{}"] * len(links)), *links)
+    return format_html_join(", ", "{}", ((link(lot, "billing_lot_change", lot.pk),) for lot in lots))

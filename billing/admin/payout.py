@@ -4,8 +4,7 @@ from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils.html import format_html
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import BooleanRadioFilter, DropdownFilter
 
@@ -63,10 +62,8 @@ class PayoutAdmin(ReadOnlyAdmin, ExportedAdmin):
     search_fields = ("stripe_id__exact",)
     search_help_text = "po_…, exactly"
     export_columns = COLUMNS
-    fieldsets = (
-        (None, {"fields": (("stripe_id", "state"), ("amount_figure", "adds_up"), ("made", "arrives"), ("failed", "heard"))}),
-        ("What it is made of", {"fields": ("sums", "movements", "further")}),
-    )
+    change_form_outer_after_template = "admin/billing/payout_page.html"
+    fieldsets = ((None, {"fields": (("stripe_id", "state"), ("amount_figure", "adds_up"), ("made", "arrives"), ("failed", "heard"))}),)
 
     @admin.display(description="made")
     def made(self, payout: Payout) -> str:
@@ -100,48 +97,56 @@ class PayoutAdmin(ReadOnlyAdmin, ExportedAdmin):
     def heard(self, payout: Payout) -> str:
         return moment(payout.received_at)
 
-    @admin.display(description="in all")
-    def sums(self, payout: Payout) -> SafeString | str:
-        parts = list(_parts(payout).values_list("amount_minor", "fee_minor", "net_minor"))
-        if not parts:
-            return "-"
-        gross, fees, net = (sum(column) for column in zip(*parts, strict=True))
-        row = [charged(minor, payout.currency) for minor in (gross, fees, net, payout.amount_minor - net)]
-        headings = ("Movements", "Amounts", "Stripe's fees", "Net", "Of the payout not explained")
-        return table(headings, [(f"{len(parts):,}", *row)], figures=(0, 1, 2, 3, 4), stacks=True)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        payout = self.get_object(request, object_id)
+        if payout is not None and self.has_view_permission(request, payout):
+            extra_context = {**(extra_context or {}), **_made_of(payout)}
+        response: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
+        return response
 
-    @admin.display(description=f"movements (at most {MOST})")
-    def movements(self, payout: Payout) -> SafeString:
-        rows = list(_parts(payout).order_by("-created_at", "-pk")[:MOST])
-        found = stripe_balance.about(rows)
-        lots = stripe_balance.lots_of({one.topup.pk: one.topup for one in found.values()}.values())
-        cells = [
-            (
-                link(row.stripe_id, "billing_balancetransaction_change", row.pk),
-                what_of(row, found.get(row.pk)),
-                customer_link(found[row.pk].topup.wallet.customer) if row.pk in found else "-",
-                lot_links(lots.get(found[row.pk].topup.pk, [])) if row.pk in found else "-",
-                charged(row.amount_minor, row.currency),
-                charged(row.fee_minor, row.currency),
-                charged(row.net_minor, row.currency),
-            )
-            for row in rows
-        ]
-        empty = (
-            "They are not here so far. Stripe is asked for them every ten minutes."
-            if payout.is_automatic
-            else "A person made this payout, and Stripe does not say of which movements."
-        )
-        headings = ("Movement", "About", "Customer", "Lots", "Amount", "Fee", "Net")
-        return table(headings, cells, figures=(4, 5, 6), empty=empty, stacks=True)
 
-    @admin.display(description="further")
-    def further(self, payout: Payout) -> SafeString:
-        return format_html(
-            "{} · {}",
-            link("All its movements, as a list", "billing_balancetransaction_changelist", query=f"payout__id__exact={payout.pk}"),
-            link("What became of the credits", "reports_reconciliation_payout", payout.pk),
+def _made_of(payout: Payout) -> dict[str, Any]:
+    """Return what `admin/billing/payout_page.html` lays out."""
+    every = link("All its movements, as a list", "billing_balancetransaction_changelist", query=f"payout__id__exact={payout.pk}")
+    became = link("What became of the credits", "reports_reconciliation_payout", payout.pk)
+    return {"sums": _sums(payout), "movements": _movements(payout), "most": MOST, "further": (every, became)}
+
+
+def _sums(payout: Payout) -> SafeString | str:
+    parts = list(_parts(payout).values_list("amount_minor", "fee_minor", "net_minor"))
+    if not parts:
+        return ""
+    gross, fees, net = (sum(column) for column in zip(*parts, strict=True))
+    row = [charged(minor, payout.currency) for minor in (gross, fees, net, payout.amount_minor - net)]
+    headings = ("Movements", "Amounts", "Stripe's fees", "Net", "Of the payout not explained")
+    return table(headings, [(f"{len(parts):,}", *row)], figures=(1, 2, 3, 4), stacks=True)
+
+
+def _movements(payout: Payout) -> SafeString:
+    rows = list(_parts(payout).select_related("payout").order_by("-created_at", "-pk")[:MOST])
+    found = stripe_balance.about(rows)
+    lots = stripe_balance.lots_of({one.topup.pk: one.topup for one in found.values()}.values())
+    cells = [
+        (
+            link(row.stripe_id, "billing_balancetransaction_change", row.pk),
+            what_of(row, found.get(row.pk)),
+            customer_link(found[row.pk].topup.wallet.customer) if row.pk in found else "-",
+            lot_links(lots.get(found[row.pk].topup.pk, [])) if row.pk in found else "-",
+            charged(row.amount_minor, row.currency),
+            charged(row.fee_minor, row.currency),
+            charged(row.net_minor, row.currency),
         )
+        for row in rows
+    ]
+    empty = (
+        "They are not here so far. Stripe is asked for them every ten minutes."
+        if payout.is_automatic
+        else "A person made this payout, and Stripe does not say of which movements."
+    )
+    headings = ("Movement", "About", "Customer", "Lots", "Amount", "Fee", "Net")
+    return table(headings, cells, figures=(4, 5, 6), empty=empty, stacks=True)
 
 
 def _parts(payout: Payout) -> "QuerySet[Any]":

@@ -217,7 +217,7 @@ class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
     def state_badge(self, broken: ReconciliationBreak) -> SafeString:
         return badge(broken.state, broken.get_state_display(), STATE_COLOURS)
 
-    @admin.display(description="by")
+    @admin.display(description="off by")
     def amount_figure(self, broken: ReconciliationBreak) -> str:
         return written(broken.amount_minor, broken.currency)
 

@@ -30,6 +30,16 @@ class Period:
         return _midnight(self.last + timedelta(days=1))
 
     @property
+    def before(self) -> "Period":
+        """The period that ends where this one begins: as many whole months, where it is whole months, else as many days."""
+        last = self.first - timedelta(days=1)
+        if self.first.day != 1 or (self.last + timedelta(days=1)).day != 1:
+            return Period(last - (self.last - self.first), last)
+        months = (self.last.year - self.first.year) * 12 + self.last.month - self.first.month + 1
+        year, month = divmod(self.first.year * 12 + self.first.month - 1 - months, 12)
+        return Period(date(year, month + 1, 1), last)
+
+    @property
     def query(self) -> str:
         return f"?from={self.first.isoformat()}&to={self.last.isoformat()}"
 

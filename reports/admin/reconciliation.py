@@ -1,10 +1,11 @@
 """Reconciliation: what Stripe booked beside what is known here, as finance signs it, and each payout down to its credits."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
@@ -16,19 +17,20 @@ from django.utils import timezone
 
 from billing.minor_units import UnknownCurrency, to_major, written
 from billing.models import Lot, Payout, TopUp
-from config.base.admin import money
+from config.base.admin import ExportForm, money, too_long_for_a_sheet
+from config.base.admin.exports import COLUMN
 from config.base.admin.records import refuse_writing
-from config.base.export import csv_response, xlsx_response
+from config.base.export import FILES, UnknownColumn, chosen
 from pricing.queries import workspace
+from reports.admin import comparison
 from reports.admin.period_form import Period, PeriodForm, presets
-from reports.models import ReconciliationSignOff
+from reports.models import BreakState, ReconciliationSignOff
 from reports.queries import reconciliation as queries
 from reports.queries.reconciliation import Statement
 from reports.reconciliation import Line
 
 TITLE: Final = "Reconciliation"
 VIEW: Final = "reports.view_reconciliation"
-_FILES: Final = {"csv": csv_response, "xlsx": xlsx_response}
 _PAYOUTS_A_PAGE: Final = 50
 _LINES_A_PAGE: Final = 100
 _BREAKS: Final = 20
@@ -59,13 +61,13 @@ class Reconciliation:
         today = timezone.localdate()
         form = PeriodForm(request.GET, today=today)
         is_valid = form.is_valid()
-        chosen = form.period() if is_valid else None
+        asked = form.period() if is_valid else None
         context = self._around(request, TITLE) | {
             "form": form,
-            "presets": [(words, period.query, period == chosen) for words, period in presets(today)],
+            "presets": [(words, period.query, period == asked) for words, period in presets(today)],
         }
-        if chosen:
-            context |= _told(request, chosen)
+        if asked:
+            context |= _told(request, asked)
         return render(request, "admin/reports/reconciliation.html", context)
 
     def payout(self, request: HttpRequest, pk: int) -> HttpResponseBase:
@@ -90,17 +92,26 @@ class Reconciliation:
         return render(request, "admin/reports/payout.html", context)
 
     def export(self, request: HttpRequest, kind: str) -> HttpResponseBase:
-        """Answer with every line that the page's figures are made of, as a file."""
+        """Answer with every line that the page's figures are made of, as a file with the columns that are asked for."""
         _let_in(request)
         form = PeriodForm(request.GET, today=timezone.localdate())
-        if kind not in _FILES or not form.is_valid():
+        page = reverse("admin:reports_reconciliation")
+        if kind not in FILES or not form.is_valid():
             # The page says what is wrong with the period.
-            return HttpResponseRedirect(f"{reverse('admin:reports_reconciliation')}?{request.GET.urlencode()}")
+            return HttpResponseRedirect(f"{page}?{request.GET.urlencode()}")
         period = form.period()
-        statement = queries.statement(since=period.since, until=period.until, now=timezone.now())
+        now = timezone.now()
+        statement = queries.statement(since=period.since, until=period.until, now=now)
+        try:
+            places = chosen(_HEADINGS, request.GET.getlist(COLUMN))
+        except UnknownColumn as error:
+            return _back(request, page + period.query, str(error))
+        if kind == "xlsx" and (words := too_long_for_a_sheet(len(statement.lines))):
+            return _back(request, page + period.query, words)
         filename = f"reconciliation-{period.first:%Y%m%d}-{period.last:%Y%m%d}.{kind}"
-        about = _about(request, period, statement)
-        return _FILES[kind](rows=_cells(statement), headings=_HEADINGS, about=about, filename=filename)
+        rows = ([row[place] for place in places] for row in _cells(statement))
+        headings = [_HEADINGS[place] for place in places]
+        return FILES[kind](rows=rows, headings=headings, about=_about(request, period, statement, now), filename=filename)
 
     def _around(self, request: HttpRequest, title: str) -> dict[str, Any]:
         admin: Any = self.model_admin
@@ -117,22 +128,33 @@ def _let_in(request: HttpRequest) -> None:
         raise PermissionDenied
 
 
+def _back(request: HttpRequest, page: str, words: str) -> HttpResponseRedirect:
+    messages.error(request, words)
+    return HttpResponseRedirect(page)
+
+
 def _told(request: HttpRequest, period: Period) -> dict[str, Any]:
     now = timezone.now()
     statement = queries.statement(since=period.since, until=period.until, now=now)
     breaks = queries.breaks(since=period.since, until=period.until)
     signed = queries.last_sign_off(since=period.since, until=period.until)
+    explained = frozenset(breaks.filter(state=BreakState.EXPLAINED).values_list("subject", flat=True))
+    open_count = breaks.filter(state__in=queries.OPEN_STATES).count()
+    before = period.before
+    earlier = queries.statement(since=before.since, until=before.until, now=now)
     payouts = Paginator(queries.payouts(since=period.since, until=period.until), _PAYOUTS_A_PAGE).get_page(request.GET.get("page"))
     day = f"happened_at_from={period.first.isoformat()}&happened_at_to={period.last.isoformat()}"
+    files = [(kind.upper(), reverse("admin:reports_reconciliation_export", args=[kind])) for kind in FILES]
     return {
         "period": period,
-        "is_over": period.until <= now,
+        "before": before,
+        "verdict": comparison.verdict(statement, open_count=open_count, explained=explained, signed=signed, now=now),
         "line_count": len(statement.lines),
-        "figures": [_figure(figure) for figure in statement.figures],
+        "figures": comparison.figures(statement.figures, earlier.figures),
         "balances": [_balance(balance) for balance in statement.balances],
         "breaks": breaks[:_BREAKS],
         "break_count": breaks.count(),
-        "open_count": breaks.filter(state__in=queries.OPEN_STATES).count(),
+        "open_count": open_count,
         "all_breaks": f"{reverse('admin:reports_reconciliationbreak_changelist')}?{day}",
         "payouts": payouts,
         "payout_rows": [_payout(payout) for payout in payouts],
@@ -140,21 +162,8 @@ def _told(request: HttpRequest, period: Period) -> dict[str, Any]:
         "has_changed": signed is not None and signed.digest != statement.digest,
         "digest": statement.digest,
         "signatures": _signatures(),
-        "files": [(kind.upper(), reverse("admin:reports_reconciliation_export", args=[kind]) + period.query) for kind in _FILES],
-    }
-
-
-def _figure(figure: queries.Figure) -> dict[str, Any]:
-    return {
-        "currency": figure.currency,
-        "category": figure.category.value.capitalize(),
-        "stripe_count": figure.stripe_count,
-        "stripe": written(figure.stripe_minor, figure.currency),
-        "our_count": figure.our_count,
-        "ours": written(figure.our_minor, figure.currency),
-        "matched": figure.matched,
-        "difference": written(figure.difference_minor, figure.currency) if figure.difference_minor else "",
-        "open_breaks": figure.open_breaks,
+        "files": [(name, href + period.query) for name, href in files],
+        "export": ExportForm(_HEADINGS, files, (("from", period.first.isoformat()), ("to", period.last.isoformat()))),
     }
 
 
@@ -251,7 +260,9 @@ def _major(minor: int | None, currency: str) -> Decimal | str | None:
         return written(minor, currency)
 
 
-def _about(request: HttpRequest, period: Period, statement: Statement) -> dict[str, str]:
+def _about(request: HttpRequest, period: Period, statement: Statement, now: datetime) -> dict[str, str]:
+    before = period.before
+    earlier = queries.statement(since=before.since, until=before.until, now=now)
     about = {
         "File": TITLE,
         "Drawn at": timezone.localtime().isoformat(timespec="seconds"),
@@ -260,9 +271,8 @@ def _about(request: HttpRequest, period: Period, statement: Statement) -> dict[s
         "Period": str(period),
         "Digest": statement.digest,
     }
-    for figure in map(_figure, statement.figures):
-        words = f"Stripe {figure['stripe']}, ours {figure['ours']}, difference {figure['difference'] or 'none'}"
-        about[f"{figure['currency']} {figure['category'].lower()}"] = words
+    for line in comparison.figures(statement.figures, earlier.figures):
+        about[f"{line['currency']} {line['category'].lower()}"] = comparison.in_words(line, before)
     for currency, opening, movements, payouts, closing in map(_balance, statement.balances):
         about[f"{currency} balance"] = f"opening {opening}, movements {movements}, payouts {payouts}, closing {closing}"
     return about

@@ -155,6 +155,60 @@ class TestTheMonth:
             assert f"{sum_} USD" in page
         assert sum(Decimal(row["Stripe's amount"].lstrip("'")) for row in rows) == 0
 
+    def test_stands_beside_the_period_before(self) -> None:
+        browser = signed_in(Role.FINANCE)
+        where = reverse("admin:reports_reconciliation")
+        march = browser.get(f"{where}?from=2026-03-01&to=2026-03-31")
+        assert str(march.context["before"]) == "2026-02-01 to 2026-02-28"
+        assert {(line["before"], line["change"]) for line in march.context["figures"]} == {("0.00 USD", "")}
+        later = browser.get(f"{where}?from=2026-03-04&to=2026-03-05")
+        assert str(later.context["before"]) == "2026-03-02 to 2026-03-03"
+        lines = {
+            line["category"]: (line["stripe"], line["before"], line["change"].replace("\xa0", " ")) for line in later.context["figures"]
+        }
+        assert lines["Charges"] == ("10.00 USD", "70.00 USD", "-85.7 %")
+        april = browser.get(f"{where}?from=2026-04-01&to=2026-04-30")
+        lines = {line["category"]: (line["stripe"], line["stripe_count"], line["before"]) for line in april.context["figures"]}
+        assert lines["Charges"] == ("0.00 USD", 0, "80.00 USD")
+        head = b"".join(browser.get(reverse("admin:reports_reconciliation_export", args=["csv"]) + "?from=2026-04-01&to=2026-04-30"))
+        assert "Stripe 80.00 USD from 2026-03-01 to 2026-03-31" in head.decode()
+
+    def test_is_a_file_of_the_columns_that_are_chosen(self) -> None:
+        browser = signed_in(Role.FINANCE)
+        where = reverse("admin:reports_reconciliation_export", args=["csv"]) + "?from=2026-03-01&to=2026-03-31"
+        text = b"".join(browser.get(f"{where}&column=Stripe%27s+transaction&column=Category")).decode("utf-8-sig")
+        assert "\r\nCategory,Stripe's transaction\r\nCharges,txn_a\r\n" in text
+        response = browser.get(f"{where}&column=Colour", follow=True)
+        assert "There is no column “Colour”" in response.content.decode()
+        assert response.redirect_chain[0][0].endswith("reconciliation/?from=2026-03-01&to=2026-03-31")
+
+    def test_answers_first_whether_both_sides_agree(self) -> None:
+        browser = signed_in(Role.FINANCE)
+
+        def answer(period: str) -> tuple[str, str]:
+            told = browser.get(reverse("admin:reports_reconciliation") + period).context["verdict"]
+            return told.tone, f"{told.answer} {told.words} {told.steps[0]}"
+
+        march, april = "?from=2026-03-01&to=2026-03-31", "?from=2026-04-01&to=2026-04-30"
+        assert answer(march) == ("good", "Yes. Everything agrees. Sign the period: it keeps these figures with your name.")
+        assert answer(april)[1].startswith("Nothing to compare. Nothing moved")
+        breaks.sign(since=MARCH, until=APRIL, note="Closed", actor=a_person(Role.FINANCE, name="fin"), now=NOW)
+        assert answer(march)[1].startswith("Yes, and it is signed. fin signed it 2026-04-02")
+        stranger = stripe_objects.balance_transaction(id="txn_x", created=at(12), source="ch_x", amount=700, fee=0, net=700)
+        settlements.keep([movement(stranger)], now=day(13))
+        breaks.find(now=NOW)
+        tone, words = answer(march)
+        assert tone == "bad"
+        assert words.startswith("No. 1 break is open, so this period cannot be signed. fin signed it")
+        breaks.explain(broken=ReconciliationBreak.objects.get(), seen_minor=700, explanation="A poster.", actor=a_person(name="fin2"))
+        assert answer(march)[1].startswith("Changed since signed. Everything agrees or is explained, and the lines are not those")
+
+    def test_says_what_stripe_has_not_booked_so_far(self, month: dict[str, TopUp]) -> None:
+        sold("d", 25, credits="100", amount_minor=100)
+        told = signed_in(Role.FINANCE).get(reverse("admin:reports_reconciliation") + "?from=2026-03-01&to=2026-03-31").context["verdict"]
+        assert (told.tone, told.answer) == ("warn", "Not yet.")
+        assert told.words.startswith("1 movement is in our books and not at Stripe so far")
+
 
 class TestMoneyBesideAnOrder:
     """A buyer pays 20.00 a second time, by `pi_again`; another pays 7.00 where 10.00 was ordered. Finance sends both back."""
