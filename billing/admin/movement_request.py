@@ -1,7 +1,4 @@
-"""Requests: movements of credits that wait for a second person, each on a page that says what would happen to the wallet.
-
-A button is there for whom it works; the services refuse again.
-"""
+"""Requests: movements of credits that wait for a second person, each on a page that says what would happen to the wallet."""
 
 from typing import Any
 
@@ -13,26 +10,23 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
-from unfold.enums import ActionVariant
 
 from billing.admin.filters import CustomerOfWalletFilter
+from billing.admin.second_person import DecidedByASecondPerson, DecideDialog, approving, rejecting, withdrawing
 from billing.admin.words import REQUEST_COLOURS, customer_link, person, record_link
 from billing.models import LedgerEntry, MovementRequest, RequestState
 from billing.queries import movement_requests as requests
 from billing.queries.movement_requests import DECIDE
 from billing.services import movement_requests
-from config.base.admin import DayRangeFilter, ReadOnlyAdmin, ReasonDialog, badge, credits_, dialog, link, moment, table
+from config.base.admin import DayRangeFilter, ReadOnlyAdmin, badge, credits_, link, moment, table
 from config.base.exact import grouped
 
 _VIEW = "billing.view_movementrequest"
 
 
-class DecideDialog(ReasonDialog):
-    """Why it was decided so."""
-
-
 @admin.register(MovementRequest)
-class MovementRequestAdmin(ReadOnlyAdmin):
+class MovementRequestAdmin(ReadOnlyAdmin, DecidedByASecondPerson):
+    waiting_state = RequestState.REQUESTED
     list_display = ("asked_for", "of_customer", "credits_figure", "status", "author", "age", "decider")
     list_filter = (
         ("state", ChoicesDropdownFilter),
@@ -66,50 +60,19 @@ class MovementRequestAdmin(ReadOnlyAdmin):
         shown = ("asked_for", "status", "of_customer", "to_customer", "credits_figure", "terms", "why", "preview", "entries")
         return (*shown, "author", "asked_at", "limits", "decider", "decided", "decision_why")
 
-    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
-        """Offer what would not be refused: a decision to others, the withdrawal to whoever asked."""
-        row = self.get_object(request, str(object_id))
-        if row is None or row.state != RequestState.REQUESTED:
-            return []
-        offered = {"withdraw"} if row.requested_by_id == request.user.pk else {"approve", "reject"}
-        return [found for found in super().get_actions_detail(request, object_id) if found.path in offered]
-
-    @dialog(
-        "Approve",
-        form=DecideDialog,
-        permission=DECIDE,
-        submit="Approve",
-        description="The credits move at once, in the name of whoever asked, and the entries name you as the approver.",
-        icon="check",
-        variant=ActionVariant.PRIMARY,
-    )
+    @approving(permission=DECIDE, description="The credits move at once, in the name of whoever asked; the entries name you as approver.")
     def approve(self, request: HttpRequest, form: DecideDialog, row: MovementRequest) -> str:
         reason = form.cleaned_data["reason"]
         done = movement_requests.approve(request_id=row.pk, reason=reason, decided_by=person(request), now=timezone.now())
         return f"{done} is approved: the credits of {row.wallet.customer} have moved."
 
-    @dialog(
-        "Reject",
-        form=DecideDialog,
-        permission=DECIDE,
-        submit="Reject",
-        description="Nothing moves. The request stays in the list with your reason.",
-        icon="close",
-        variant=ActionVariant.DANGER,
-    )
+    @rejecting(permission=DECIDE, description="Nothing moves. The request stays in the list with your reason.")
     def reject(self, request: HttpRequest, form: DecideDialog, row: MovementRequest) -> str:
         reason = form.cleaned_data["reason"]
         movement_requests.reject(request_id=row.pk, reason=reason, decided_by=person(request), now=timezone.now())
         return f"{row} is rejected: nothing has moved."
 
-    @dialog(
-        "Withdraw",
-        form=DecideDialog,
-        permission=_VIEW,  # whoever asked may always take it back, whatever else they may do by now
-        submit="Withdraw",
-        description="You take back what you asked for. Nothing moves.",
-        icon="undo",
-    )
+    @withdrawing(permission=_VIEW, description="You take back what you asked for. Nothing moves.")
     def withdraw(self, request: HttpRequest, form: DecideDialog, row: MovementRequest) -> str:
         movement_requests.withdraw(request_id=row.pk, reason=form.cleaned_data["reason"], by=person(request), now=timezone.now())
         return f"{row} is withdrawn."

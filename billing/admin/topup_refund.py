@@ -10,21 +10,17 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
-from unfold.enums import ActionVariant
 
 from billing.admin.filters import CustomerOfTopUpFilter
 from billing.admin.money_back_view import at_stripe, chain, topup_link
 from billing.admin.refund_dialogs import APPROVE, PERMISSION, preview_context, sent
+from billing.admin.second_person import DecidedByASecondPerson, DecideDialog, approving, rejecting, withdrawing
 from billing.admin.words import REFUND_COLOURS, charged, customer_link, person
 from billing.models import RefundState, TopUpRefund
 from billing.services import stripe_gateway, topup_refunds
-from config.base.admin import DayRangeFilter, Dialog, KeysetAdmin, ReadOnlyAdmin, ReasonDialog, badge, credits_, dialog, moment
+from config.base.admin import DayRangeFilter, Dialog, KeysetAdmin, ReadOnlyAdmin, badge, credits_, dialog, moment
 
 _VIEW = "billing.view_topuprefund"
-
-
-class DecideRefundDialog(ReasonDialog):
-    """Why it was decided so."""
 
 
 class SendAgainDialog(Dialog):
@@ -32,7 +28,8 @@ class SendAgainDialog(Dialog):
 
 
 @admin.register(TopUpRefund)
-class TopUpRefundAdmin(ReadOnlyAdmin, KeysetAdmin):
+class TopUpRefundAdmin(ReadOnlyAdmin, DecidedByASecondPerson, KeysetAdmin):
+    waiting_state = RefundState.REQUESTED
     list_display = ("asked", "of_topup", "of_customer", "amount_figure", "credits_figure", "status", "author", "decider")
     list_filter = (
         ("state", ChoicesDropdownFilter),
@@ -62,54 +59,25 @@ class TopUpRefundAdmin(ReadOnlyAdmin, KeysetAdmin):
         shown = ("of_topup", "status", "of_customer", "at_stripe", "amount_figure", "credits_figure", "why", "outcome", "effect", "entries")
         return (*shown, "author", "asked", "decider", "changed", "decision_why")
 
-    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
-        """Offer what would not be refused: a decision to others, the withdrawal to whoever asked, sending to what has not arrived."""
-        row = self.get_object(request, str(object_id))
-        offered: set[str] = set()
-        if row is not None and row.state == RefundState.REQUESTED:
-            offered = {"withdraw"} if row.requested_by_id == request.user.pk else {"approve", "reject"}
-        elif row is not None and row.state == RefundState.APPROVED:
-            offered = {"send_again"}
-        return [found for found in super().get_actions_detail(request, object_id) if found.path in offered]
+    def offered(self, row: TopUpRefund, user_id: int | None) -> set[str]:
+        """Offer sending again to what has not arrived at Stripe."""
+        return {"send_again"} if row.state == RefundState.APPROVED else super().offered(row, user_id)
 
-    @dialog(
-        "Approve",
-        form=DecideRefundDialog,
-        permission=APPROVE,
-        submit="Approve",
-        description="It is sent to Stripe at once: the money goes back, and the credits leave the wallet.",
-        icon="check",
-        variant=ActionVariant.PRIMARY,
-    )
-    def approve(self, request: HttpRequest, form: DecideRefundDialog, row: TopUpRefund) -> str:
+    @approving(permission=APPROVE, description="It is sent to Stripe at once: the money goes back, and the credits leave the wallet.")
+    def approve(self, request: HttpRequest, form: DecideDialog, row: TopUpRefund) -> str:
         gateway, now = stripe_gateway.gateway(), timezone.now()
         reason = form.cleaned_data["reason"]
         approved = topup_refunds.decide(refund_id=row.pk, is_approved=True, reason=reason, decided_by=person(request), now=now)
         return f"The refund is approved. {sent(approved, gateway, now=now)}"
 
-    @dialog(
-        "Reject",
-        form=DecideRefundDialog,
-        permission=APPROVE,
-        submit="Reject",
-        description="No money goes back and no credits move. The request stays in the list with your reason.",
-        icon="close",
-        variant=ActionVariant.DANGER,
-    )
-    def reject(self, request: HttpRequest, form: DecideRefundDialog, row: TopUpRefund) -> str:
+    @rejecting(permission=APPROVE, description="No money goes back and no credits move. The request stays in the list with your reason.")
+    def reject(self, request: HttpRequest, form: DecideDialog, row: TopUpRefund) -> str:
         reason = form.cleaned_data["reason"]
         topup_refunds.decide(refund_id=row.pk, is_approved=False, reason=reason, decided_by=person(request), now=timezone.now())
         return "The refund is rejected: nothing has moved."
 
-    @dialog(
-        "Withdraw the request",
-        form=DecideRefundDialog,
-        permission=_VIEW,  # whoever asked may always take it back, whatever else they may do by now
-        submit="Withdraw",
-        description="You take back what you asked for. No money goes back.",
-        icon="undo",
-    )
-    def withdraw(self, request: HttpRequest, form: DecideRefundDialog, row: TopUpRefund) -> str:
+    @withdrawing(permission=_VIEW, description="You take back what you asked for. No money goes back.")
+    def withdraw(self, request: HttpRequest, form: DecideDialog, row: TopUpRefund) -> str:
         topup_refunds.withdraw(refund_id=row.pk, reason=form.cleaned_data["reason"], by=person(request), now=timezone.now())
         return "The request is withdrawn: nothing has moved."
 
