@@ -43,6 +43,10 @@ FOR_GOOD: Final = frozenset(
 )
 
 
+# How what is said of a cap begins.
+CAP_REACHED: Final = "The cap of the "
+
+
 @dataclass(frozen=True, slots=True)
 class Period:
     """A day or a month, half-open, by somebody's clock."""
@@ -71,6 +75,11 @@ def pause_after(failures: int) -> timedelta | None:
 def is_for_good(*, code: str, decline_code: str) -> bool:
     """Say whether a card that was refused with these codes of Stripe's will be refused again."""
     return bool({code, decline_code} & FOR_GOOD)
+
+
+def cap_reached(period: str, currency: str, charged: str, cap: str, price: str) -> str:
+    """Say that nothing more is charged in a "day" or a "month"; the figures are written out, in `currency`."""
+    return f"{CAP_REACHED}{period} is reached: {charged} of {cap} {currency} were charged, and one more top-up costs {price} {currency}."
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:

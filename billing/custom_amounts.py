@@ -30,7 +30,7 @@ def buy(amount: Decimal, currency: str, credit_value: Decimal) -> Bought:
 
     Raises UnknownCurrency, UnchargeableAmount, UnsellableAmount.
     """
-    minor = minor_units.to_minor(amount, currency)
+    minor = minor_units.to_charge(amount, currency)
     credits = Fraction(amount) / Fraction(credit_value)
     if (credits * 10**CREDIT_PLACES).denominator != 1:
         raise UnsellableAmount(
@@ -43,11 +43,12 @@ def buy(amount: Decimal, currency: str, credit_value: Decimal) -> Bought:
 
 
 def near(minor: int, currency: str, credit_value: Decimal) -> tuple[int, ...]:
-    """Return the amounts nearest to `minor`, below and above, that buy a number of credits that can be kept."""
+    """Return the amounts nearest to `minor`, below and above, that can be charged and buy a number of credits that can be kept."""
     per_minor = Fraction(10**CREDIT_PLACES, 10 ** minor_units.exponent(currency)) / Fraction(credit_value)
     step = math.lcm(per_minor.denominator, minor_units.multiple(currency))
-    below = minor // step * step
-    return tuple(one for one in (below, below + step) if 0 < one <= minor_units.MAX_MINOR)
+    least = -(-minor_units.minimum(currency) // step) * step
+    below = max(minor // step * step, least)
+    return tuple(one for one in (below, below + step) if one <= minor_units.MAX_MINOR)
 
 
 def _offer(minor: int, currency: str, credit_value: Decimal) -> str:

@@ -22,8 +22,25 @@ EXPONENTS: Final[dict[str, int]] = {
 }
 # Stripe charges three-decimal currencies in tens, and these two in whole units although they have two places.
 _MULTIPLES: Final[dict[str, int]] = {**{currency: 10 for currency, places in EXPONENTS.items() if places == 3}, "ISK": 100, "UGX": 100}
-# Eight digits: the largest amount that Stripe takes in one payment.
+# Eight digits: the largest amount that Stripe takes in one payment. It takes more in some currencies and with some cards (IDR, INR,
+# COP, HUF, JPY, LBP); nobody here sells that.
 MAX_MINOR: Final = 99_999_999
+# The least that Stripe charges, so that its fee is not above the payment (docs.stripe.com/currencies#minimum-and-maximum-charge-amounts,
+# as of November 2026). Strictly it is the minimum of the currency that the account settles in: a payment that Stripe exchanges must come
+# to that much afterwards, at a rate that only Stripe knows. So these are the amounts that no account can charge less than, a currency that
+# is not listed has none here, and Stripe may still refuse with `amount_too_small`.
+_MINIMA: Final[dict[str, int]] = {
+    **dict.fromkeys(("AUD", "BRL", "CAD", "CHF", "EUR", "INR", "JPY", "NZD", "SGD", "USD"), 50),
+    **dict.fromkeys(("AED", "MYR", "PLN", "RON"), 200),
+    **dict.fromkeys(("NOK", "SEK"), 300),
+    **dict.fromkeys(("MXN", "THB"), 1000),
+    "BGN": 100,
+    "CZK": 1500,
+    "DKK": 250,
+    "GBP": 30,
+    "HKD": 400,
+    "HUF": 17_500,
+}
 
 
 class UnknownCurrency(ValueError):
@@ -46,6 +63,11 @@ def multiple(currency: str) -> int:
     """Return of how many minor units what Stripe charges must be a multiple. Raises UnknownCurrency."""
     exponent(currency)
     return _MULTIPLES.get(currency.upper(), 1)
+
+
+def minimum(currency: str) -> int:
+    """Return the fewest minor units that Stripe charges, of what it charges in at all. Raises UnknownCurrency."""
+    return max(_MINIMA.get(currency.upper(), 1), multiple(currency))
 
 
 def to_major(amount_minor: int, currency: str) -> Decimal:
@@ -74,3 +96,17 @@ def to_minor(amount: Decimal, currency: str) -> int:
     if not 0 < minor <= MAX_MINOR:
         raise UnchargeableAmount(f"must be above 0 and at most {to_major(MAX_MINOR, currency)} {currency.upper()}")
     return minor
+
+
+def to_charge(amount: Decimal, currency: str) -> int:
+    """Return what Stripe is to charge, in minor units. Raises UnknownCurrency, UnchargeableAmount (also below Stripe's minimum)."""
+    minor = to_minor(amount, currency)
+    check(minor, currency)
+    return minor
+
+
+def check(minor: int, currency: str) -> None:
+    """See that Stripe charges so much. Raises UnknownCurrency, UnchargeableAmount."""
+    if not (least := minimum(currency)) <= minor <= MAX_MINOR:
+        bounds = (f"{to_major(one, currency)} {currency.upper()}" for one in (least, MAX_MINOR))
+        raise UnchargeableAmount("must be at least {} and at most {}: Stripe charges nothing else".format(*bounds))

@@ -70,6 +70,10 @@ class StripeDesk(Control):
         """Let refunds made through the API be "pending" or "succeeded" at first."""
         self.do("refunds_are", status=status)
 
+    def minimum_is(self, currency: str, amount: int) -> None:
+        """Let Stripe charge no less than this, in minor units."""
+        self.do("minimum_is", currency=currency, amount=amount)
+
     def settle_refund(self, refund: str, *, succeeds: bool = True) -> Object:
         """Let a refund arrive, or fail (a succeeded one may still fail)."""
         return self.do("settle_refund", refund=refund, succeeds=succeeds)

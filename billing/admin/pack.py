@@ -89,7 +89,7 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg] # Django's own class
         if not currency or price is None:
             return given
         try:
-            self.instance.amount_minor = minor_units.to_minor(price, currency)
+            self.instance.amount_minor = minor_units.to_charge(price, currency)
         except UnchargeableAmount as error:
             self.add_error("price", f"A price in {currency} {error}.")
             return given

@@ -61,6 +61,9 @@ class AutoTopUp(models.Model):
                 | Q(pack__isnull=True, amount_minor__isnull=False, amount_minor__gt=0),
                 name="auto_topup_buys_a_pack_or_an_amount",
             ),
+            models.CheckConstraint(
+                condition=Q(amount_minor__isnull=True) | Q(amount_minor__lte=99_999_999), name="auto_topup_can_be_charged"
+            ),
             models.CheckConstraint(condition=Q(currency__regex=r"^[A-Z]{3}$"), name="auto_topup_currency_is_iso"),
             models.CheckConstraint(
                 condition=Q(day_cap_minor__gt=0, month_cap_minor__gte=F("day_cap_minor")), name="auto_topup_caps_are_in_order"

@@ -13,6 +13,7 @@ from django.db.models import Q
 class BillingNoticeKind(models.TextChoices):
     AUTO_TOPUP_STOPPED = "auto_topup_stopped", "Auto top-up stopped"
     AUTO_TOPUP_DECLINED = "auto_topup_declined", "Auto top-up declined"  # the first of a row
+    AUTO_TOPUP_CAPPED = "auto_topup_capped", "Auto top-up at its cap"  # once a cap and a day or month
     TOPUP_MISMATCH = "topup_mismatch", "Top-up paid otherwise"
     DISPUTE_OPENED = "dispute_opened", "Dispute opened"
     REFUND_REQUESTED = "refund_requested", "Refund waits for approval"

@@ -89,6 +89,7 @@ class TopUp(models.Model):
             models.CheckConstraint(condition=Q(channel__in=TopUpChannel.values), name="topup_channel_is_known"),
             models.CheckConstraint(condition=Q(credits__gt=0, bonus_credits__gte=0), name="topup_sells_credits"),
             models.CheckConstraint(condition=Q(amount_minor__gt=0, book_value__gt=0), name="topup_has_a_price"),
+            models.CheckConstraint(condition=Q(amount_minor__lte=99_999_999), name="topup_can_be_charged"),
             models.CheckConstraint(condition=Q(currency__regex=r"^[A-Z]{3}$"), name="topup_currency_is_iso"),
             models.CheckConstraint(
                 condition=Q(status="paid", payment__isnull=False, paid_at__isnull=False)

@@ -8,18 +8,20 @@ what and how much was kept with the order. So a call that was cut off anywhere, 
 did. How an order ends is told by the answer, by an event, or by the sweeper, all through `topups`; here its end is
 looked at, from the order alone, and a worker that was killed before has lost nothing.
 
+**The key may change** between test mode and real money while an order is under way. Stripe then knows nothing of the order,
+so it ends here, with that reason; money that it took after all is deposited as soon as the old key hears of it.
+
 **It stops by itself**: after declines in a row, when a card will not work again, when money went back. Never silently.
 """
 
 import logging
 import time
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from billing import auto_charges, minor_units
 from billing.errors import StripeNotSetUp, StripeRefused, StripeUnavailable
@@ -27,22 +29,18 @@ from billing.models import (
     AutoTopUp,
     AutoTopUpState,
     BillingNoticeKind,
-    Dispute,
-    DisputeState,
     EventState,
     EventSweep,
-    RefundState,
     StripeCustomer,
     StripeEvent,
     TopUp,
     TopUpChannel,
-    TopUpRefund,
     TopUpStatus,
-    WalletStatus,
 )
 from billing.models.fields import save_with_reason
 from billing.queries import auto_topups as queries
-from billing.services import auto_topup_terms, notices, stripe_gateway, topup_events, topup_orders, topups
+from billing.services import auto_topup_ends, auto_topup_terms, notices, stripe_gateway, topup_events, topup_orders, topups
+from billing.services.auto_topup_ends import Refusal
 from billing.services.packs import Purchase
 from billing.services.stripe_gateway import Gateway
 from billing.services.topup_orders import Order, Wanted
@@ -56,7 +54,6 @@ from pricing.queries import workspace
 log = logging.getLogger(__name__)
 
 ACTOR: Final = "system:auto-topup"
-_RUNNING: Final = (AutoTopUpState.ACTIVE, AutoTopUpState.BACKING_OFF)
 # Longer than one call to Stripe may take.
 ASK_AGAIN: Final = timedelta(minutes=1)
 # Stripe lists an event a little after it happened; what was asked for that much later is complete.
@@ -65,14 +62,6 @@ _AT_ONCE: Final = 500
 _LONGEST_RUN: Final = 45
 # A Stripe that does not answer is left alone until the next run; one order that it cannot answer does not stop the others.
 _MOST_UNANSWERED: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Stripe's codes of a card that was refused."""
-
-    code: str = ""
-    decline_code: str = ""
 
 
 class _Run:
@@ -117,13 +106,9 @@ def run_due(*, now: datetime) -> int:
 
 def due(*, now: datetime) -> "QuerySet[AutoTopUp]":
     """Return what is to be topped up now, as far as one statement can tell: caps and what stops it are looked at one by one."""
-    disputes = Dispute.objects.filter(topup__wallet=OuterRef("wallet"), state__in=queries.OPEN_DISPUTES)
-    return AutoTopUp.objects.filter(
+    return queries.free_to_charge().filter(
         Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now),
-        ~Exists(disputes),
-        state__in=_RUNNING,
         order__isnull=True,
-        wallet__status=WalletStatus.ACTIVE,
         threshold__gt=F("wallet__balance") - F("wallet__held"),
     )
 
@@ -195,12 +180,7 @@ def _against(auto: AutoTopUp, account: StripeCustomer | None, *, is_live: bool) 
         return "There is no saved card. Have one saved."
     if account.is_live != is_live:
         return "The card was saved while Stripe's key was of another mode, test or live. Have one saved anew."
-    of_wallet = {"topup__wallet": auto.wallet_id}
-    refunds = TopUpRefund.objects.filter(created_at__gte=auto.started_at, **of_wallet)
-    if refund := refunds.exclude(state__in=(RefundState.FAILED, RefundState.REJECTED)).order_by("pk").last():
-        return f"{refund.topup} was refunded: charging for the same credits again might not be wanted."
-    lost = Dispute.objects.filter(state=DisputeState.LOST, changed_at__gte=auto.started_at, **of_wallet).order_by("pk").last()
-    return f"The dispute {lost.stripe_id} was lost: the bank of the customer took {lost.topup} back." if lost else ""
+    return queries.money_that_left(auto)
 
 
 def _is_capped(auto: AutoTopUp, bought: Purchase, now: datetime) -> bool:
@@ -216,9 +196,13 @@ def _is_capped(auto: AutoTopUp, bought: Purchase, now: datetime) -> bool:
             why = f"One top-up costs {price} {auto.currency} by now, more than the cap of {at_most} {auto.currency} a {name}."
             auto_topup_terms.stop(auto, why=why, now=now)
             return True
-        if queries.charged(auto, period) + bought.amount_minor > cap:
-            auto.why, auto.next_attempt_at = f"The cap of the {name} is reached.", period.end
+        if (charged := queries.charged(auto, period)) + bought.amount_minor > cap:
+            figures = (plain(minor_units.to_major(minor, auto.currency)) for minor in (charged, cap, bought.amount_minor))
+            auto.why = auto_charges.cap_reached(name, auto.currency, *figures)
+            auto.next_attempt_at = period.end
             save_with_reason(auto, "why", "next_attempt_at", reason=auto.why)
+            cause = f"{auto.pk}:{name}:{period.start.isoformat()}"
+            notices.owe(kind=BillingNoticeKind.AUTO_TOPUP_CAPPED, about=auto, now=now, cause=cause)
             return True
     return False
 
@@ -229,14 +213,25 @@ def _follow(pk: int, run: _Run) -> bool:
     topup = auto.order if auto else None
     if topup is None:
         return False
-    if topup.status not in topups.UNDER_WAY:
-        refusal = Refusal()
-        if topup.status == TopUpStatus.FAILED and topup.payment_intent and topup.is_live == run.desk.is_live:
-            refusal = _refusal_of(run.desk.retrieve_payment_intent(topup.payment_intent))
-        _look_at_end(pk, refusal, run.now)
+    if topup.is_live != run.desk.is_live:
+        topups.fail(topup_id=topup.pk, why=topup_orders.other_mode(topup), now=run.now)  # where it has not ended by itself
+        auto_topup_ends.conclude(pk, Refusal(), run.now, has_key_changed=True)
+    elif topup.status not in topups.UNDER_WAY:
+        auto_topup_ends.conclude(pk, _refusal_at_stripe(topup, run), run.now)
     elif topup.status == TopUpStatus.NEW and not topup.payment_intent and topup.changed_at <= run.now - ASK_AGAIN:
         _tell_again(pk, topup, run)
     return False
+
+
+def _refusal_at_stripe(topup: TopUp, run: _Run) -> Refusal:
+    """Ask with which codes an order failed. Raises StripeUnavailable; a payment that Stripe forgot has none."""
+    if topup.status != TopUpStatus.FAILED or not topup.payment_intent:
+        return Refusal()
+    try:
+        return _refusal_of(run.desk.retrieve_payment_intent(topup.payment_intent))
+    except StripeRefused as refused:
+        log.warning("Stripe would not tell why %s failed: %s", topup, refused)
+        return Refusal()
 
 
 def _tell_again(pk: int, topup: TopUp, run: _Run) -> None:
@@ -246,12 +241,7 @@ def _tell_again(pk: int, topup: TopUp, run: _Run) -> None:
     if now - topup.created_at > LAST_CALL or not _may_go_on(pk):
         if _would_be_known(topup):
             topups.fail(topup_id=topup.pk, why="Stripe could not be told of it in time; nothing was charged.", now=now)
-            _look_at_end(pk, Refusal(), now)
-        return
-    if topup.is_live != run.desk.is_live:
-        why = "Stripe's key has changed between test mode and real money since it was ordered."
-        topups.fail(topup_id=topup.pk, why=why, now=now)
-        _look_at_end(pk, Refusal(), now)
+            auto_topup_ends.conclude(pk, Refusal(), now)
         return
     # Whoever puts it off first asks; the others leave it alone.
     if TopUp.objects.filter(pk=topup.pk, status=TopUpStatus.NEW, changed_at=topup.changed_at).update(changed_at=now):
@@ -260,8 +250,7 @@ def _tell_again(pk: int, topup: TopUp, run: _Run) -> None:
 
 def _may_go_on(pk: int) -> bool:
     """Say whether nothing has come up since the order was placed that would have kept it from being placed."""
-    disputes = Dispute.objects.filter(topup__wallet=OuterRef("wallet"), state__in=queries.OPEN_DISPUTES)
-    return AutoTopUp.objects.filter(~Exists(disputes), pk=pk, state__in=_RUNNING, wallet__status=WalletStatus.ACTIVE).exists()
+    return queries.free_to_charge().filter(pk=pk).exists()
 
 
 def _would_be_known(topup: TopUp) -> bool:
@@ -292,10 +281,10 @@ def _charge(pk: int, run: _Run) -> None:
         topups.fail(topup_id=topup.pk, why=refused.detail, now=run.now, facts=Facts(payment_intent=str(codes.get("payment_intent") or "")))
         refusal = Refusal(str(codes.get("stripe_code") or ""), str(codes.get("decline_code") or ""))
         is_of_the_card = bool(codes.get("payment_intent") or refusal.decline_code)
-        _look_at_end(pk, refusal, run.now, will_be_refused_again=not is_of_the_card)
+        auto_topup_ends.conclude(pk, refusal, run.now, will_be_refused_again=not is_of_the_card)
         return
     _take_over(topup, intent, run.now)
-    _look_at_end(pk, _refusal_of(intent), run.now)
+    auto_topup_ends.conclude(pk, _refusal_of(intent), run.now)
 
 
 def _payment(auto: AutoTopUp, topup: TopUp) -> dict[str, Any]:
@@ -328,52 +317,3 @@ def _refusal_of(intent: dict[str, Any]) -> Refusal:
         return Refusal("authentication_required")
     error = intent.get("last_payment_error") or {}
     return Refusal(error.get("code") or "", error.get("decline_code") or "")
-
-
-def _look_at_end(pk: int, refusal: Refusal, now: datetime, *, will_be_refused_again: bool = False) -> None:
-    """Draw the conclusions from an order that has ended, once: go on, pause, or stop."""
-
-    @transaction.atomic
-    def work() -> None:
-        auto = AutoTopUp.objects.select_for_update(of=("self",)).get(pk=pk)
-        if auto.order_id is None:
-            return
-        topup = TopUp.objects.get(pk=auto.order_id)  # read now that the row is ours
-        if topup.status in topups.UNDER_WAY:
-            return
-        AutoTopUp.objects.filter(pk=pk).update(order=None, order_customer="", order_method="")
-        if auto.state not in _RUNNING:  # a person switched it off meanwhile, or something else stopped it
-            return
-        if topup.status == TopUpStatus.PAID:
-            _paid(auto)
-        elif topup.status in {TopUpStatus.MISMATCH, TopUpStatus.RETURNED}:
-            auto_topup_terms.stop(auto, why=f"{topup} was paid otherwise than ordered. {topup.failure}", now=now)
-        elif will_be_refused_again or auto_charges.is_for_good(code=refusal.code, decline_code=refusal.decline_code):
-            auto_topup_terms.stop(auto, why=f"{topup.failure} ({_named(refusal)})", now=now)
-        else:
-            _declined(auto, topup, now)
-
-    retrying(work)
-
-
-def _paid(auto: AutoTopUp) -> None:
-    if auto.failures or auto.state != AutoTopUpState.ACTIVE:
-        auto.state, auto.why, auto.failures, auto.next_attempt_at = AutoTopUpState.ACTIVE, "", 0, None
-        save_with_reason(auto, "state", "why", "failures", "next_attempt_at", reason="Paid")
-
-
-def _declined(auto: AutoTopUp, topup: TopUp, now: datetime) -> None:
-    """Pause, longer each time; after the last pause, stop."""
-    auto.failures += 1
-    pause = auto_charges.pause_after(auto.failures)
-    if pause is None:
-        auto_topup_terms.stop(auto, why=f"{auto.failures} declines in a row, the last: {topup.failure}", now=now)
-        return
-    auto.state, auto.why, auto.next_attempt_at = AutoTopUpState.BACKING_OFF, topup.failure, now + pause
-    save_with_reason(auto, "state", "why", "failures", "next_attempt_at", reason=f"{topup} failed: {topup.failure}"[:500])
-    if auto.failures == 1:
-        notices.owe(kind=BillingNoticeKind.AUTO_TOPUP_DECLINED, about=topup, now=now)
-
-
-def _named(refusal: Refusal) -> str:
-    return refusal.decline_code or refusal.code or "refused by Stripe"

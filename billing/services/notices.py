@@ -16,7 +16,7 @@ from django.db.models import Model
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from billing import minor_units
+from billing import auto_charges, minor_units
 from billing.models import (
     AutoTopUp,
     AutoTopUpState,
@@ -109,6 +109,13 @@ def _declined(pk: int) -> Facts | None:
     return {**facts, "auto": auto} if facts and auto else None
 
 
+def _capped(pk: int) -> Facts | None:
+    """What a cap holds back is told until it is charged again, stops, or gets other terms."""
+    rows = AutoTopUp.objects.select_related("wallet__customer__project").filter(next_attempt_at__isnull=False)
+    row = rows.filter(pk=pk, why__startswith=auto_charges.CAP_REACHED).first()
+    return {"about": row, "customer": row.wallet.customer, "available": plain(row.wallet.balance - row.wallet.held)} if row else None
+
+
 def _dispute(pk: int) -> Facts | None:
     row = Dispute.objects.select_related("topup__wallet__customer__project").filter(pk=pk).first()
     return {"about": row, "customer": row.topup.wallet.customer, "amount": _amount(row.amount_minor, row.currency)} if row else None
@@ -136,6 +143,7 @@ _KINDS: Final[dict[BillingNoticeKind, _Kind]] = {
     BillingNoticeKind.AUTO_TOPUP_STOPPED: _Kind("billing.set_auto_topup", "Auto top-up of {customer} has stopped", _stopped),
     BillingNoticeKind.AUTO_TOPUP_DECLINED: _Kind("billing.set_auto_topup", "Auto top-up of {customer} was declined", _declined),
     BillingNoticeKind.TOPUP_MISMATCH: _Kind("billing.refund_topup", "A top-up of {customer} was paid otherwise than ordered", _unapplied),
+    BillingNoticeKind.AUTO_TOPUP_CAPPED: _Kind("billing.set_auto_topup", "Auto top-up of {customer} has reached its cap", _capped),
     BillingNoticeKind.DISPUTE_OPENED: _Kind("billing.refund_topup", "{customer} disputes {amount}", _dispute),
     BillingNoticeKind.REFUND_REQUESTED: _Kind("billing.approve_refund", "A refund of {amount} for {customer} waits for approval", _refund),
     BillingNoticeKind.MOVEMENT_REQUESTED: _Kind(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from billing import custom_amounts
+from billing import custom_amounts, minor_units
 from billing.custom_amounts import UnsellableAmount
 from billing.errors import InvalidRequest, PackNotOnSale, UnknownPack
 from billing.minor_units import UnchargeableAmount, UnknownCurrency
@@ -75,7 +75,12 @@ def _price(pack: CreditPack, currency: str) -> PackPrice:
     wanted = currency or (workspace.load().currency if len(prices) > 1 else next(iter(prices)))
     if wanted not in prices:
         raise InvalidRequest("currency", f"must be one that the pack {pack.key} has a price in: {', '.join(sorted(prices))}")
-    return prices[wanted]
+    price = prices[wanted]
+    try:  # a price from before Stripe raised what it charges at least
+        minor_units.check(price.amount_minor, price.currency)
+    except UnchargeableAmount as error:
+        raise PackNotOnSale(f"The price of the pack {pack.key} in {wanted} {error}. Change it in the admin, under Credit packs.") from error
+    return price
 
 
 def described(credits: Decimal, bonus: Decimal) -> str:

@@ -113,7 +113,7 @@ def tell_stripe(topup: TopUp, *, desk: Gateway, now: datetime) -> TopUp:
     Raises StripeUnavailable, and StripeRefused, which ends the order.
     """
     if topup.is_live != desk.is_live:
-        why = "Stripe's key has changed between test mode and real money since it was ordered."
+        why = other_mode(topup)
         topups.fail(topup_id=topup.pk, why=why, now=now)
         raise StripeRefused(why)
     try:
@@ -147,6 +147,12 @@ def cancel(*, topup_id: int, reason: str, actor: str, now: datetime) -> TopUp:
         state = topup.get_status_display().lower()
         raise DecisionRefused(f"It cannot be cancelled any more. It is now: {state}. {topup.failure}".strip())
     return topup
+
+
+def other_mode(topup: TopUp) -> str:
+    """Say why an order ends that was made with a key of the other mode."""
+    before, after = ("real money", "test mode") if topup.is_live else ("test mode", "real money")
+    return f"Stripe's key has changed from {before} to {after} since it was ordered, so that Stripe cannot be asked about it."
 
 
 def stripe_key(topup: TopUp) -> str:

@@ -139,6 +139,7 @@ class TestARefusal:
             ({"pack": None, "amount": "5", "currency": "EUR"}, 422, "invalid_request", "currency"),
             ({"pack": None, "amount": "5.001", "currency": "USD"}, 422, "invalid_request", "amount"),
             ({"pack": None, "amount": "0", "currency": "USD"}, 422, "invalid_request", "amount"),
+            ({"pack": None, "amount": "0.49", "currency": "USD"}, 422, "invalid_request", "amount"),
             ({"pack": None, "amount": "1000000", "currency": "USD"}, 422, "invalid_request", "amount"),
             ({"pack": None, "amount": 5, "currency": "USD"}, 422, "invalid_request", "amount"),
             ({"currency": "CHF"}, 422, "invalid_request", "currency"),

@@ -23,7 +23,7 @@ class TestBuying:
             ("9.99", "USD", "0.01", 999, "999"),
             ("1500", "JPY", "1.2", 1500, "1250"),
             ("3.070", "KWD", "0.005", 3070, "614"),
-            ("0.01", "USD", "0.64", 1, "0.015625"),
+            ("0.50", "USD", "0.64", 50, "0.78125"),
         ],
     )
     def test_divides_by_the_value_of_a_credit(self, amount: str, currency: str, value: str, minor: int, credits: str) -> None:
@@ -33,7 +33,7 @@ class TestBuying:
         ("amount", "currency", "value", "words"),
         [
             ("1.00", "USD", "0.03", "send 0.99 USD or 1.02 USD"),
-            ("0.01", "USD", "0.03", "send 0.03 USD"),
+            ("0.50", "USD", "0.03", "send 0.51 USD or 0.54 USD"),
             ("999999.99", "USD", "0.07", "send 999999.98 USD"),
             ("1", "USD", "999.999999999999", "only packs"),
         ],
@@ -41,6 +41,11 @@ class TestBuying:
     def test_names_the_nearest_amounts_that_come_out(self, amount: str, currency: str, value: str, words: str) -> None:
         with pytest.raises(UnsellableAmount, match=words):
             custom_amounts.buy(Decimal(amount), currency, Decimal(value))
+
+    @pytest.mark.parametrize(("amount", "words"), [("0.49", "at least 0.50 USD"), ("0", "above 0"), ("1000000", "at most 999999.99 USD")])
+    def test_refuses_what_stripe_does_not_charge(self, amount: str, words: str) -> None:
+        with pytest.raises(UnchargeableAmount, match=words):
+            custom_amounts.buy(Decimal(amount), "USD", Decimal("0.01"))
 
     def test_refuses_more_credits_than_a_wallet_holds(self) -> None:
         with pytest.raises(UnsellableAmount, match="more credits"):
@@ -54,7 +59,7 @@ class TestBuying:
         except (UnsellableAmount, UnchargeableAmount):
             for near in custom_amounts.near(minor, currency, value):
                 credits = Fraction(minor_units.to_major(near, currency)) / Fraction(value)
-                assert minor_units.to_minor(minor_units.to_major(near, currency), currency) == near
+                assert minor_units.to_charge(minor_units.to_major(near, currency), currency) == near
                 assert (credits * 10**6).denominator == 1
         else:
             assert bought.amount_minor == minor

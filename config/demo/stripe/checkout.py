@@ -29,7 +29,11 @@ class Checkout:
             raise Refusal("Missing required param: success_url.", param="success_url", code="parameter_missing")
         if params.get("customer"):
             self.state.find("customer", params["customer"])
-        total, currency = _total(params) if mode == "payment" else (None, params.get("currency"))
+        total, currency = None, params.get("currency")
+        if mode == "payment":
+            total, currency = _total(params)
+            # Stripe's words differ a little, its codes do not.
+            self.payments.check_amount(total, currency, said="The Checkout Session's total amount due must be")
         if not currency and not params.get("payment_method_types"):
             raise Refusal("Missing required param: currency.", param="currency", code="parameter_missing")
         fields = {
@@ -179,6 +183,4 @@ def _total(params: dict[str, Any]) -> tuple[int, str]:
         currencies.add(price["currency"].lower())
     if len(currencies) != 1:
         raise Refusal("All line items must be in one currency, and there must be one at least.", param="line_items")
-    if not 0 < total <= 99_999_999:
-        raise Refusal("The Checkout Session's total amount must be above 0 and at most 999,999.99.", code="amount_too_small")
     return total, currencies.pop()

@@ -49,6 +49,12 @@ def _refunds_are(account: Account, *, status: str) -> Fields:
     return {}
 
 
+def _minimum_is(account: Account, *, currency: str, amount: int) -> Fields:
+    """Charge no less than this from now on, as where Stripe must exchange it, or has raised its minimum. 0: as documented."""
+    account.state.data.setdefault("minima", {})[currency.lower()] = amount
+    return {}
+
+
 def _settle_refund(account: Account, *, refund: str, succeeds: bool) -> Fields:
     return account.money_back.bank_answers(refund, succeeds=succeeds)
 
@@ -99,6 +105,7 @@ ACTIONS: dict[str, Callable[..., Any]] = {
     "bank_answers": _bank_answers,
     "refund": _refund,
     "refunds_are": _refunds_are,
+    "minimum_is": _minimum_is,
     "settle_refund": _settle_refund,
     "open_dispute": _open_dispute,
     "escalate": _escalate,

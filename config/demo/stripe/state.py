@@ -39,6 +39,7 @@ class State:
             "answers": {},
             "deliveries": [],
             "refunds": "succeeded",
+            "minima": {},
         }
         self.clock = None
 

@@ -69,6 +69,8 @@ class TestAPack:
             ({"currency": "USD", "price": "0", "book_value": ""}, "must be above 0"),
             ({"currency": "USD", "price": "-1", "book_value": ""}, "must be above 0"),
             ({"currency": "USD", "price": "1000000", "book_value": ""}, "at most 999999.99"),
+            ({"currency": "USD", "price": "0.49", "book_value": ""}, "must be at least 0.50 USD and at most 999999.99 USD"),
+            ({"currency": "HUF", "price": "174", "book_value": "1"}, "must be at least 175.00 HUF"),
             ({"currency": "XXX", "price": "1", "book_value": "1"}, "is not a currency that Stripe charges"),
             ({"currency": "١٢٣", "price": "1", "book_value": "1"}, "is not a currency that Stripe charges"),
             ({"currency": "EUR", "price": "1", "book_value": ""}, "Say what a sale in EUR is worth in USD"),

@@ -25,16 +25,28 @@ from billing.models import (
     EventSweep,
     Operation,
     PackPrice,
+    RefundState,
     StripeCustomer,
     StripeEvent,
     TopUp,
     TopUpChannel,
+    TopUpRefund,
     TopUpStatus,
     Wallet,
     WalletStatus,
 )
 from billing.queries import auto_topups as queries
-from billing.services import auto_topup_terms, auto_topups, customers, holds, ledger, saved_cards, topup_orders, topup_refunds
+from billing.services import (
+    auto_topup_terms,
+    auto_topups,
+    customers,
+    holds,
+    ledger,
+    saved_cards,
+    stripe_gateway,
+    topup_orders,
+    topup_refunds,
+)
 from billing.services.idempotency import Call
 from billing.services.topup_orders import Order, Wanted
 from billing.services.topup_sweeping import LAST_CALL
@@ -93,6 +105,8 @@ class TestTerms:
             ({"currency": "EUR"}, "currency"),
             ({"amount": None}, "pack"),
             ({"amount": Decimal("0.001")}, "amount"),
+            ({"amount": Decimal("0.49")}, "amount must be at least 0.50 USD"),
+            ({"amount": Decimal(1_000_000)}, "amount must be above 0 and at most 999999.99 USD"),
         ],
     )
     def test_that_make_no_sense_are_refused(self, wallet: Wallet, fields: dict[str, Any], field: str) -> None:
@@ -102,7 +116,7 @@ class TestTerms:
     def test_are_held_by_the_database_too(self, wallet: Wallet) -> None:
         auto = saving.an_auto_topup(wallet)
         wrong = {"threshold": 0, "month_cap_minor": 1, "amount_minor": None, "state": "stopped", "order_method": "pm_1"}
-        for name, value in wrong.items():
+        for name, value in [*wrong.items(), ("amount_minor", 100_000_000)]:
             with pytest.raises(IntegrityError), transaction.atomic():
                 AutoTopUp.objects.filter(pk=auto.pk).update(**{name: value})
 
@@ -201,7 +215,6 @@ class TestStopping:
         saving.run()
         saving.hear(stripe_desk)
         paid = saving.orders(wallet)[0]
-        topup_refunds.request(topup_id=paid.pk, amount_minor=1000, reason="Asked", requested_by=finance, now=NOW + MINUTE)
         stripe_desk.refund(paid.payment_intent)
         saving.hear(stripe_desk)
         assert balance(wallet) == 0
@@ -209,6 +222,71 @@ class TestStopping:
         assert "was refunded" in saving.again(wallet).why
         auto_topup_terms.start_again(wallet_id=wallet.pk, reason="Wanted all the same", now=NOW + timedelta(hours=2))
         assert saving.run(NOW + timedelta(hours=2)) == 1
+
+    def test_not_when_a_refund_is_only_asked_for_or_rejected(self, stripe_desk: StripeDesk, finance: User) -> None:
+        wallet = a_wallet(a_caller())
+        saving.a_running_one(stripe_desk, wallet)
+        Workspace.objects.update(refund_limit=1)
+        asked = topup_refunds.request(topup_id=self.paid_by(wallet).pk, amount_minor=1000, reason="x", requested_by=finance, now=NOW)
+        assert asked.state == RefundState.REQUESTED
+        spend_all(wallet)
+        assert saving.run(NOW + MINUTE) == 1
+        topup_refunds.withdraw(refund_id=asked.pk, reason="x", by=finance, now=NOW + MINUTE)
+        spend_all(wallet)
+        assert saving.run(NOW + MINUTE * 2) == 1
+        assert (saving.again(wallet).state, owed()) == (AutoTopUpState.ACTIVE, [])
+
+    def test_a_refund_that_is_to_be_sent_holds_it_back_until_stripe_answers(self, stripe_desk: StripeDesk, finance: User) -> None:
+        wallet = a_wallet(a_caller())
+        saving.a_running_one(stripe_desk, wallet)
+        asked = topup_refunds.request(topup_id=self.paid_by(wallet).pk, amount_minor=500, reason="x", requested_by=finance, now=NOW)
+        assert asked.state == RefundState.APPROVED
+        spend_all(wallet)
+        assert saving.run(NOW + MINUTE) == 0
+        assert "A refund is about to be sent" in waits_for(wallet)
+        TopUpRefund.objects.update(state=RefundState.FAILED)  # as Stripe's refusal does
+        assert saving.run(NOW + MINUTE * 2) == 1
+        assert saving.again(wallet).state == AutoTopUpState.ACTIVE
+
+    def test_when_money_leaves_that_was_asked_for_before_it_was_started(self, stripe_desk: StripeDesk, finance: User) -> None:
+        wallet = a_wallet(a_caller())
+        saving.a_running_one(stripe_desk, wallet)
+        asked = topup_refunds.request(topup_id=self.paid_by(wallet).pk, amount_minor=500, reason="x", requested_by=finance, now=NOW)
+        auto_topup_terms.switch_off(wallet_id=wallet.pk, reason="x")
+        auto_topup_terms.start_again(wallet_id=wallet.pk, reason="x", now=NOW + MINUTE)
+        stripe_desk.refunds_are("pending")
+        sent = topup_refunds.send(refund_id=asked.pk, gateway=stripe_gateway.gateway(), now=NOW + MINUTE * 2)
+        assert sent.state == RefundState.PENDING
+        spend_all(wallet)
+        assert saving.run(NOW + MINUTE * 3) == 0
+        assert "was refunded" in saving.again(wallet).why
+        # Whoever starts it knows of the refund: that the bank confirms it later changes nothing.
+        auto_topup_terms.start_again(wallet_id=wallet.pk, reason="x", now=NOW + MINUTE * 4)
+        stripe_desk.settle_refund(sent.stripe_id)
+        saving.hear(stripe_desk, now=NOW + MINUTE * 5)
+        assert TopUpRefund.objects.get().state == RefundState.SUCCEEDED
+        assert saving.run(NOW + MINUTE * 6) == 1
+
+    def paid_by(self, wallet: Wallet) -> TopUp:
+        saving.run()
+        [order] = saving.orders(wallet)
+        assert order.status == TopUpStatus.PAID
+        return order
+
+    def test_when_stripe_charges_no_such_amount(self, wallet: Wallet, stripe_desk: StripeDesk, finance: User) -> None:
+        """As where the account settles in another currency: only Stripe knows the minimum."""
+        saving.a_running_one(stripe_desk, wallet)
+        stripe_desk.minimum_is("USD", 1001)
+        assert [saving.run(NOW + MINUTE * n) for n in range(3)] == [1, 0, 0]
+        auto, [order] = saving.again(wallet), saving.orders(wallet)
+        assert (auto.state, auto.why) == (AutoTopUpState.STOPPED, "Amount must be at least 10.01 usd (amount_too_small)")
+        assert (order.status, len(calls(stripe_desk)), owed()) == (TopUpStatus.FAILED, 1, ["auto_topup_stopped"])
+
+    def test_when_a_packs_price_has_fallen_below_what_stripe_charges(self, wallet: Wallet, stripe_desk: StripeDesk) -> None:
+        saving.a_running_one(stripe_desk, wallet, pack=a_pack().key, amount=None)
+        PackPrice.objects.update(amount_minor=49)
+        assert (saving.run(), calls(stripe_desk)) == (0, [])
+        assert "must be at least 0.50 USD" in saving.again(wallet).why
 
     def test_when_a_dispute_is_lost(self, wallet: Wallet, stripe_desk: StripeDesk) -> None:
         saving.a_running_one(stripe_desk, wallet)
@@ -261,7 +339,8 @@ class TestCaps:
         day = datetime(2026, 10, 24, 22, 30, tzinfo=UTC)  # half an hour into the day of 25 hours
         assert [saving.run(day + MINUTE * n) for n in range(5)] == [1, 1, 1, 0, 0]
         auto = saving.again(wallet)
-        assert (auto.why, auto.next_attempt_at) == ("The cap of the day is reached.", datetime(2026, 10, 25, 23, tzinfo=UTC))
+        assert auto.why == "The cap of the day is reached: 30 of 30 USD were charged, and one more top-up costs 10 USD."
+        assert auto.next_attempt_at == datetime(2026, 10, 25, 23, tzinfo=UTC)
         assert saving.run(day + timedelta(hours=24)) == 0  # 24 hours later it is still that day
         assert saving.run(datetime(2026, 10, 25, 23, tzinfo=UTC)) == 1
         assert queries.used(auto, now=datetime(2026, 10, 25, 23, tzinfo=UTC)) == queries.Used(1000, 4000)
@@ -279,6 +358,20 @@ class TestCaps:
         assert [saving.run(NOW + MINUTE * n) for n in range(2)] == [1, 0]
         saving.an_auto_topup(wallet, threshold=Decimal(100_000), day_cap=Decimal(20))
         assert saving.run(NOW + MINUTE * 3) == 1
+
+    def test_are_told_of_once_a_cap_and_period(self, wallet: Wallet, stripe_desk: StripeDesk, finance: User) -> None:
+        terms: dict[str, Any] = {"threshold": Decimal(100_000), "day_cap": Decimal(10), "month_cap": Decimal(20)}
+        saving.a_running_one(stripe_desk, wallet, **terms)
+        day = timedelta(days=1)
+        assert [saving.run(NOW + MINUTE * n) for n in range(4)] == [1, 0, 0, 0]
+        assert owed() == ["auto_topup_capped"]
+        saving.an_auto_topup(wallet, **terms)  # agreed on again, it looks again
+        assert (saving.run(NOW + MINUTE * 5), owed()) == (0, ["auto_topup_capped"])
+        assert [saving.run(NOW + day + MINUTE * n) for n in range(3)] == [1, 0, 0]
+        assert owed() == ["auto_topup_capped"] * 2  # of the month now
+        assert [saving.run(NOW + day * 2 + MINUTE * n) for n in range(3)] == [0, 0, 0]
+        causes = BillingNotice.objects.order_by("pk").values_list("cause", flat=True)
+        assert [cause.split(":")[2] for cause in causes] == ["day", "month"]
 
     def test_what_failed_does_not_count(self, wallet: Wallet, stripe_desk: StripeDesk) -> None:
         auto = saving.a_running_one(stripe_desk, wallet, card="fails_later", day_cap=Decimal(10))
@@ -369,6 +462,64 @@ class TestCallsThatAreCutOff:
             saving.a_running_one(stripe_desk, wallet)
         stripe_desk.fail_next("500", times=2)
         assert saving.run() == 2
+
+
+class TestAKeyOfTheOtherMode:
+    """The desk's key is the simulation's, of the test mode; what was real money is so in the rows."""
+
+    def real(self, wallet: Wallet) -> None:
+        """An order under way that was made with the live key."""
+        TopUp.objects.filter(wallet=wallet).update(is_live=True)
+        StripeCustomer.objects.filter(customer=wallet.customer).update(is_live=True)
+
+    @pytest.mark.parametrize("card", ["visa", "bank"])
+    def test_ends_an_order_of_real_money_stops_and_tells(self, wallet: Wallet, stripe_desk: StripeDesk, finance: User, card: str) -> None:
+        saving.a_running_one(stripe_desk, wallet, card=card)
+        if card == "visa":
+            stripe_desk.fail_next("500", times=2)
+        saving.run()
+        self.real(wallet)
+        made = len(stripe_desk.calls())
+        saving.run(NOW + LAST_CALL * 2)
+        [order], auto = saving.orders(wallet), saving.again(wallet)
+        assert (order.status, auto.order, auto.state) == (TopUpStatus.FAILED, None, AutoTopUpState.STOPPED)
+        assert order.failure.startswith("Stripe's key has changed from real money to test mode since it was ordered")
+        assert "Look in Stripe's dashboard whether it was paid" in auto.why
+        assert (waits_for(wallet), owed(), len(stripe_desk.calls())) == ("", ["auto_topup_stopped"], made)
+        assert saving.run(NOW + LAST_CALL * 3) == 0
+
+    def test_money_that_comes_after_all_is_deposited(self, wallet: Wallet, stripe_desk: StripeDesk) -> None:
+        saving.a_running_one(stripe_desk, wallet, card="bank")
+        saving.run()
+        self.real(wallet)
+        saving.run(NOW + MINUTE)
+        TopUp.objects.update(is_live=False)  # the old key is back
+        stripe_desk.bank_pays(saving.orders(wallet)[0].payment_intent)
+        saving.hear(stripe_desk)
+        assert (saving.orders(wallet)[0].status, balance(wallet)) == (TopUpStatus.PAID, 1000)
+
+    def test_of_an_order_in_the_test_mode_it_goes_on(self, wallet: Wallet, stripe_desk: StripeDesk, finance: User) -> None:
+        auto = saving.a_running_one(stripe_desk, wallet, card="bank")
+        saving.run()
+        [order] = saving.orders(wallet)
+        live = type("Live", (), {"is_live": True})()  # nothing of it is asked
+        auto_topups._follow(auto.pk, auto_topups._Run(live, NOW + MINUTE))
+        order.refresh_from_db()
+        assert (order.status, "from test mode to real money" in order.failure) == (TopUpStatus.FAILED, True)
+        auto = saving.again(wallet)
+        assert (auto.order, auto.state, auto.failures, owed()) == (None, AutoTopUpState.ACTIVE, 0, [])
+        assert not auto_topups._place(auto.pk, is_live=True, now=NOW + MINUTE)
+        assert "Have one saved anew" in saving.again(wallet).why
+        assert owed() == ["auto_topup_stopped"]
+
+    def test_what_stripe_forgot_of_a_failed_order_does_not_hold_it_up(self, wallet: Wallet, stripe_desk: StripeDesk) -> None:
+        saving.a_running_one(stripe_desk, wallet)
+        stripe_desk.fail_next("500", times=2)
+        saving.run()
+        TopUp.objects.update(status=TopUpStatus.FAILED, payment_intent="pi_of_another_account", failure="Declined.")
+        saving.run(NOW + MINUTE)
+        auto = saving.again(wallet)
+        assert (auto.order, auto.state, auto.why) == (None, AutoTopUpState.BACKING_OFF, "Declined.")
 
 
 class TestSavedCards:

@@ -163,15 +163,27 @@ class TestSending:
         failed = an_order(wallet, channel="auto", status="failed", failure="Your card was declined.")
         notices.owe(kind=BillingNoticeKind.AUTO_TOPUP_DECLINED, about=failed, now=NOW)
         assert notices.send_due(now=NOW) == 4
+        type(auto).objects.update(why="The cap of the day is reached: 30 of 30 USD were charged.", state="active")
+        notices.owe(kind=BillingNoticeKind.AUTO_TOPUP_CAPPED, about=auto, now=NOW, cause="1:day")
+        assert notices.send_due(now=NOW) == 1
         subjects = [one["Subject"] for one in server.mails]
         assert subjects == [
             "A top-up of user_42 was paid otherwise than ordered",
             "A refund of 400 USD for user_42 waits for approval",
             "user_42 disputes 12.34 USD",
             "Auto top-up of user_42 was declined",
+            "Auto top-up of user_42 has reached its cap",
         ]
         texts = " ".join(text_of(one) for one in server.mails)
-        for words in ("Paid otherwise: 0.01 USD", "cem asks", "Unhappy", "Answer by: 2026-11-20 11:00 CET", "Next try:"):
+        for words in (
+            "Paid otherwise: 0.01 USD",
+            "cem asks",
+            "Unhappy",
+            "Answer by: 2026-11-20 11:00 CET",
+            "Next try:",
+            "30 of 30 USD",
+            "raise the cap",
+        ):
             assert words in texts
 
     def test_what_is_settled_tells_nobody(self, wallet: Wallet, ann: User, server: MailServer) -> None:

@@ -3,6 +3,7 @@
 import http.client
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -238,6 +239,24 @@ class TestAsStripeDoes:
     def test_a_wrong_parameter_is_refused(self, gateway: Gateway, change: dict[str, Any], message: str) -> None:
         with pytest.raises(StripeRefused, match=message):
             gateway.create_checkout_session(ORDER | change, key="topup-5")
+
+    @pytest.mark.parametrize(
+        ("minor", "currency", "code"),
+        [(49, "usd", "amount_too_small"), (17_499, "huf", "amount_too_small"), (100_000_000, "eur", "amount_too_large")],
+    )
+    def test_what_stripe_does_not_charge_is_refused(self, gateway: Gateway, minor: int, currency: str, code: str) -> None:
+        price = {"quantity": 1, "price_data": PACK | {"unit_amount": minor, "currency": currency}}
+        payment = {"amount": minor, "currency": currency, "confirm": True, "off_session": True, "payment_method": "pm_card_visa"}
+        calls: list[Callable[[], Any]] = [
+            lambda: gateway.create_checkout_session(ORDER | {"line_items": [price]}, key=f"c-{minor}"),
+            lambda: gateway.create_payment_intent(payment, key=f"p-{minor}"),
+        ]
+        for call in calls:
+            with pytest.raises(StripeRefused) as refused:
+                call()
+            assert refused.value.figures["stripe_code"] == code
+        right = minor - 1 if code == "amount_too_large" else minor + 1
+        assert gateway.create_payment_intent(payment | {"amount": right}, key=f"r-{minor}")["status"] == "succeeded"
 
     def test_a_key_answers_again_and_holds_to_its_parameters(self, stripe_desk: StripeDesk, gateway: Gateway) -> None:
         first = gateway.create_checkout_session(ORDER, key="topup-5")
