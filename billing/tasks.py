@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing.errors import SettlementContradiction, StripeNotSetUp, StripeRefused, StripeUnavailable
+from billing.models import EventQueue
 from billing.services import (
     auto_topups,
     checking,
@@ -75,8 +76,14 @@ def count_unpriced() -> None:
 
 @shared_task
 def work_off_stripe_events() -> None:
-    """Work off what Stripe sent."""
-    inbox.work_off(now=timezone.now())
+    """Work off what Stripe sent, without asking it anything: deposits above all."""
+    inbox.work_off(now=timezone.now(), queue=EventQueue.DEPOSITS)
+
+
+@shared_task
+def ask_stripe_about_events() -> None:
+    """Work off what needs an answer from Stripe: fees, payouts, saved cards."""
+    inbox.work_off(now=timezone.now(), queue=EventQueue.STRIPE)
 
 
 @shared_task

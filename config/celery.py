@@ -3,6 +3,10 @@
 So publishing never waits for a Redis that is away. `delay()` raises `kombu.exceptions.OperationalError` at once (after
 three seconds when Redis hangs), the caller goes on, and the sweeper that beat runs finds the row later. Celery's own
 policy would retry for 19 seconds inside the request. Nothing else may be asked of `delay()`: no `retry=True`.
+
+Three queues, so that nothing waits behind what it has nothing to do with: `deposits` takes Stripe's events into the books and asks
+nobody; `stripe` is all that asks Stripe, which may be slow; `celery` is the rest. `up` runs a worker for each. A worker that is told of
+no queue takes all three.
 """
 
 import os
@@ -11,6 +15,7 @@ from typing import Any
 from celery import Celery
 from celery.schedules import crontab
 from celery.signals import worker_ready
+from kombu.entity import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -28,6 +33,18 @@ app.conf.update(
     # With REMAP_SIGTERM=SIGQUIT, which `up` sets: running tasks get this long to end before they go back to the queue.
     worker_soft_shutdown_timeout=10,
 )
+# Each with its routing key: without one, all would be bound to the same key and get each other's tasks.
+QUEUES = ("celery", "deposits", "stripe")
+app.conf.task_queues = [Queue(name, routing_key=name) for name in QUEUES]
+app.conf.task_routes = {
+    "billing.tasks.work_off_stripe_events": {"queue": "deposits"},
+    "billing.tasks.ask_stripe_about_events": {"queue": "stripe"},
+    "billing.tasks.sweep_stripe_events": {"queue": "stripe"},
+    "billing.tasks.ask_about_topups": {"queue": "stripe"},
+    "billing.tasks.sweep_settlements": {"queue": "stripe"},
+    "billing.tasks.charge_saved_cards": {"queue": "stripe"},
+    "billing.tasks.send_refunds": {"queue": "stripe"},
+}
 app.autodiscover_tasks()
 app.set_default()  # for every thread of the web server, not only the one that imports this
 # What happens by itself. Beat keeps the times in the database and takes these over when it starts.
@@ -48,6 +65,7 @@ app.conf.beat_schedule = {
     "Keep scorecards": {"task": "reports.tasks.keep_scorecards", "schedule": crontab(hour="5", minute="10")},
     "Backtest proposals": {"task": "reports.tasks.backtest_proposals", "schedule": 60.0},
     "Work off Stripe events": {"task": "billing.tasks.work_off_stripe_events", "schedule": 15.0},
+    "Ask Stripe about events": {"task": "billing.tasks.ask_stripe_about_events", "schedule": 15.0},
     "Ask Stripe for missed events": {"task": "billing.tasks.sweep_stripe_events", "schedule": 600.0},
     "Ask about fees and payouts": {"task": "billing.tasks.sweep_settlements", "schedule": crontab(minute="*/10")},
     "Find breaks with Stripe": {"task": "reports.tasks.find_breaks", "schedule": crontab(minute="48")},
@@ -58,5 +76,6 @@ app.conf.beat_schedule = {
 
 @worker_ready.connect
 def catch_up(**_: Any) -> None:
-    """Ask Stripe at once for what happened while nobody was here, instead of when beat comes round."""
-    app.send_task("billing.tasks.sweep_stripe_events")
+    """Ask Stripe at once for what happened while nobody was here, instead of when beat comes round. One of the workers does."""
+    if "stripe" in app.amqp.queues.consume_from:
+        app.send_task("billing.tasks.sweep_stripe_events")

@@ -7,14 +7,18 @@ from django.db import Error, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis import Redis, RedisError
 
+from billing.queries import stripe_events
 from config.base import problem
 from config.base.http import client_address
 
+# Beat looks at the inbox every 15 seconds.
+_LATE_SECONDS = 120
 _LOOPBACK = {"127.0.0.1", "::1", ""}
 
 
@@ -26,9 +30,11 @@ def healthz(_: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(_: HttpRequest) -> HttpResponse:
-    """Readiness: the database answers and is migrated. Redis is reported, and its absence does not stop metering."""
+    """Readiness: the database answers and is migrated. Redis and the queues of Stripe's events are reported, and stop nothing."""
     checks = {"database": _database(), "redis": _redis()}
     is_ready = checks["database"] == "ok"
+    if is_ready:
+        checks |= _inbox()
     return JsonResponse({"status": "ok" if is_ready else "unavailable", "checks": checks}, status=200 if is_ready else 503)
 
 
@@ -59,6 +65,23 @@ def _database() -> str:
 def _our_migrations() -> frozenset[tuple[str, str]]:
     """What this code needs: read from its files once, not with every probe."""
     return frozenset(MigrationLoader(None).disk_migrations)
+
+
+def _inbox() -> dict[str, str]:
+    """Say of each queue of Stripe's events whether somebody works it off."""
+    try:
+        waiting = stripe_events.waiting()
+    except Error:
+        connection.close()
+        return {}
+    now = timezone.now()
+    return {str(queue): _waits(queue, int((now - (one.oldest_at or now)).total_seconds())) for queue, one in waiting.items()}
+
+
+def _waits(queue: str, seconds: int) -> str:
+    if seconds < _LATE_SECONDS:
+        return "ok"
+    return f"the oldest event waits for {seconds} s: does a worker run for the queue {queue}?"
 
 
 def _redis() -> str:

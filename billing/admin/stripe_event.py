@@ -70,7 +70,10 @@ class StripeEventAdmin(ReadOnlyAdmin, KeysetAdmin):
     actions_list = ("retry_all",)
     actions_detail = ("retry",)
     fieldsets = (
-        (None, {"fields": (("type", "state_badge"), ("about", "result"), ("span", "attempts_figure"), ("next_look", "retried"))}),
+        (
+            None,
+            {"fields": (("type", "state_badge"), ("about", "result"), ("span", "attempts_figure"), ("next_look", "queue"), ("retried",))},
+        ),
         ("Where it is from", {"fields": (("event_id", "object_id"), ("happened", "arrived"), ("origin", "mode"), ("version",))}),
         ("Last error", {"fields": ("error",), "classes": ("collapse",)}),
         ("As Stripe sent it", {"fields": ("pretty_body",)}),

@@ -21,7 +21,7 @@ from billing.models.run import AgentJob, JobStatus, PipelineRun
 from billing.models.seal import Seal
 from billing.models.stripe_balance import BalanceTransaction, Payout, PlatformFee, SettlementSweep
 from billing.models.stripe_customer import StripeCustomer
-from billing.models.stripe_event import EventOrigin, EventState, EventSweep, StripeEvent
+from billing.models.stripe_event import EventOrigin, EventQueue, EventState, EventSweep, StripeEvent
 from billing.models.topup import TopUp, TopUpChannel, TopUpStatus
 from billing.models.unapplied_payment import UnappliedKind, UnappliedPayment, UnappliedState
 from billing.models.unpriced import UnpricedGroup
@@ -50,6 +50,7 @@ __all__ = [
     "EntryKind",
     "Environment",
     "EventOrigin",
+    "EventQueue",
     "EventState",
     "EventSweep",
     "Hold",

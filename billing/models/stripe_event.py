@@ -22,6 +22,11 @@ class EventState(models.TextChoices):
     DEAD = "dead", "Dead letter"
 
 
+class EventQueue(models.TextChoices):
+    DEPOSITS = "deposits", "Deposits"  # where every event begins: what it tells goes into the books, and nobody is asked
+    STRIPE = "stripe", "Asks Stripe"  # what is left of it needs an answer from Stripe, which may take its time
+
+
 class EventOrigin(models.TextChoices):
     WEBHOOK = "webhook", "Webhook"
     SWEEPER = "sweeper", "Asked for"  # Stripe was asked what had been missed
@@ -41,6 +46,7 @@ class StripeEvent(models.Model):
     happened_at = models.DateTimeField(help_text="By Stripe's clock.")
     received_at = models.DateTimeField()
     state = models.CharField(max_length=7, choices=EventState.choices, default=EventState.DUE)
+    queue = models.CharField(max_length=8, choices=EventQueue.choices, default=EventQueue.DEPOSITS, help_text="Who works it off.")
     attempts = models.PositiveSmallIntegerField(default=0)
     due_at = models.DateTimeField(help_text="Nobody takes it before; whoever takes it puts it off first.")
     done_at = models.DateTimeField(null=True, blank=True)
@@ -53,7 +59,7 @@ class StripeEvent(models.Model):
         verbose_name = "Stripe event"
         permissions = (("retry_stripeevent", "Can try a Stripe event again"),)
         indexes = (
-            models.Index(fields=("due_at",), condition=Q(state="due"), name="stripe_event_due"),
+            models.Index(fields=("queue", "attempts", "due_at"), condition=Q(state="due"), name="stripe_event_waits"),
             models.Index(fields=("id",), condition=Q(state="dead"), name="stripe_event_dead"),
             models.Index(fields=("object_id",), name="stripe_event_about"),
             models.Index(fields=("received_at", "id"), name="stripe_event_by_time"),
@@ -61,6 +67,7 @@ class StripeEvent(models.Model):
         )
         constraints = (
             models.CheckConstraint(condition=Q(state__in=EventState.values), name="stripe_event_state_is_known"),
+            models.CheckConstraint(condition=Q(queue__in=EventQueue.values), name="stripe_event_queue_is_known"),
             models.CheckConstraint(condition=Q(origin__in=EventOrigin.values), name="stripe_event_origin_is_known"),
             models.CheckConstraint(condition=Q(state__in=["due", "dead"]) ^ Q(done_at__isnull=False), name="stripe_event_done_is_whole"),
             models.CheckConstraint(condition=Q(retried_by="") ^ Q(retried_at__isnull=False), name="stripe_event_retry_has_its_person"),

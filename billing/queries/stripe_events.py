@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.db.models import Count, Min, Model, Q, QuerySet
 
-from billing.models import Dispute, EventState, Payout, StripeEvent, TopUp, TopUpRefund
+from billing.models import Dispute, EventQueue, EventState, Payout, StripeEvent, TopUp, TopUpRefund
 
 # What the object of an event is here, by the beginning of the event's type; the first that fits.
 _ABOUT: Final[tuple[tuple[str, "QuerySet[Any]", str], ...]] = (
@@ -24,7 +24,7 @@ _ABOUT: Final[tuple[tuple[str, "QuerySet[Any]", str], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What has not come to an end. `oldest_at` is when the first of those came that nobody has looked at."""
+    """What has not come to an end in a queue. `oldest_at` is when the first of those came that nobody has looked at."""
 
     new: int
     again: int
@@ -52,11 +52,16 @@ def dead() -> "QuerySet[StripeEvent]":
     return StripeEvent.objects.filter(state=EventState.DEAD)
 
 
-def waiting() -> Waiting:
-    """Count what waits; indexes hold just that."""
-    due = StripeEvent.objects.filter(state=EventState.DUE).aggregate(
+def waiting() -> dict[EventQueue, Waiting]:
+    """Count what waits in each queue; indexes hold just that."""
+    due = StripeEvent.objects.filter(state=EventState.DUE).values("queue")
+    found = due.annotate(
         new=Count("pk", filter=Q(attempts=0)),
         again=Count("pk", filter=Q(attempts__gt=0)),
         oldest_at=Min("received_at", filter=Q(attempts=0)),
     )
-    return Waiting(due["new"], due["again"], dead().count(), due["oldest_at"])
+    rows: dict[str, Any] = {row["queue"]: row for row in found}
+    lost = dict(dead().values_list("queue").annotate(Count("pk")))
+    none = {"new": 0, "again": 0, "oldest_at": None}
+    counted = {queue: rows.get(queue, none) for queue in EventQueue}
+    return {queue: Waiting(row["new"], row["again"], lost.get(queue, 0), row["oldest_at"]) for queue, row in counted.items()}

@@ -9,7 +9,11 @@ that is killed after it has done all but the mark: in both cases the event is du
 whose effects are keyed by Stripe's ids, find their work done. Marked before it was done, an event could be lost; and in
 one transaction with its effect, a handler could not ask Stripe without holding locks.
 
-No event blocks those behind it: one that fails waits longer each time, and becomes a dead letter after two days and a half.
+No event blocks those behind it: one that fails waits longer each time, comes after those that nobody has looked at, and becomes
+a dead letter after two days and a half.
+
+**Deposits wait for nobody.** Every event begins in their queue, where Stripe is not asked. One whose handler needs Stripe's answer
+moves on to another queue, which workers and runs of its own work off: however slow Stripe is, paid orders are deposited meanwhile.
 
 **"Not ours" is believed after an hour.** A refund knows its payment, not its order; when the event of the payment is late,
 the refund looks like somebody else's. Within an hour that event has come, or the sweeper has asked for it.
@@ -31,10 +35,10 @@ from django.db import connection, transaction
 from django.db.models import F
 from kombu.exceptions import OperationalError as BrokerAwayError
 
-from billing.errors import StripeNotSetUp
-from billing.models import BillingNoticeKind, EventOrigin, EventState, EventSweep, StripeEvent
+from billing.errors import StripeNotSetUp, StripeUnavailable
+from billing.models import BillingNoticeKind, EventOrigin, EventQueue, EventState, EventSweep, StripeEvent
 from billing.services import disputes, notices, saved_cards, settlements, stripe_gateway, topup_events, topup_refunds
-from billing.services.stripe_handling import Handler, NotOurs, NotYet
+from billing.services.stripe_handling import AsksStripe, Handler, NotOurs, NotYet
 from billing.stripe_envelope import Envelope, NotAnEvent, envelope, read, verify
 from config.base.errors import DomainError
 
@@ -57,8 +61,15 @@ MAX_ATTEMPTS: Final = 20
 _SECOND_LOOK: Final = timedelta(minutes=1)
 _LOOKS: Final = 3
 _DOUBT: Final = timedelta(hours=1)
-# One run ends after this many seconds and leaves the rest to the next, well before Celery would end it in the middle.
-_LONGEST_RUN: Final = 300
+# One run ends after this many seconds and leaves the rest to the next, well before Celery would end it in the middle. Where Stripe is
+# asked, auto top-ups and refunds want their turn too.
+_LONGEST_RUN: Final = {EventQueue.DEPOSITS: 300, EventQueue.STRIPE: 60, None: 300}
+# A Stripe that does not answer is left alone until the next run.
+_MOST_UNANSWERED: Final = 3
+TASKS: Final = {
+    EventQueue.DEPOSITS: "billing.tasks.work_off_stripe_events",
+    EventQueue.STRIPE: "billing.tasks.ask_stripe_about_events",
+}
 
 # Stripe keeps events for 30 days, and may show one a little later than it happened.
 KEPT: Final = timedelta(days=30)
@@ -104,6 +115,7 @@ def receive(*, body: bytes, signature: str, now: datetime) -> Receipt:
 def sweep(*, now: datetime) -> int:
     """Ask Stripe for what happened since it was asked last, and store what is not here; return how many had been missed.
 
+    What was put aside because it met the key of the other mode is taken up again, now that its own key asks.
     Raises StripeNotSetUp, StripeUnavailable, StripeRefused; what was stored until then stays, and the next sweep begins
     where this one did.
     """
@@ -116,18 +128,34 @@ def sweep(*, now: datetime) -> int:
         missed += sum(_store(found, body, EventOrigin.SWEEPER, now, due_at=now + _WHILE_SWEEPING) for found, body in _unknown(page))
     stored = StripeEvent.objects.filter(origin=EventOrigin.SWEEPER, received_at=now, state=EventState.DUE, attempts=0)
     stored.update(due_at=F("happened_at"))
+    aside = StripeEvent.objects.filter(received_at__gte=since, state=EventState.IGNORED, is_live=stripe.is_live)
+    met_other_key = aside.filter(outcome=_of_other_mode(is_live=stripe.is_live))
+    missed += met_other_key.update(state=EventState.DUE, attempts=0, due_at=now, done_at=None, outcome="")
     EventSweep.objects.update_or_create(is_live=stripe.is_live, defaults={"reached_at": now})
     return missed
 
 
-def work_off(*, now: datetime) -> int:
-    """Work off what is due, the longest due first; return how many events came to an end."""
-    ended, began = 0, time.monotonic()
-    while stripe_gateway.is_set_up() and (elapsed := time.monotonic() - began) < _LONGEST_RUN:
-        event = _take(now + timedelta(seconds=elapsed))
+def work_off(*, now: datetime, queue: EventQueue | None = None) -> int:
+    """Work off what is due in a queue, or in all; return how many events came to an end.
+
+    What nobody has looked at comes first, then what was tried least often, each the longest due first.
+    """
+    ended, unanswered, moved, began = 0, 0, 0, time.monotonic()
+    while stripe_gateway.is_set_up() and (elapsed := time.monotonic() - began) < _LONGEST_RUN[queue] and unanswered < _MOST_UNANSWERED:
+        at = now + timedelta(seconds=elapsed)
+        event = _take(at, queue)
         if event is None:
             break
-        ended += _work_off(event, now + timedelta(seconds=elapsed))
+        try:
+            ended += _work_off(event, at)
+        except AsksStripe:
+            moved += _move(event, at)
+        except StripeUnavailable as error:
+            unanswered += 1
+            log.warning("Stripe did not answer about event %s (%s): %s", event.event_id, event.type, error)
+            _put_off(event, error.detail, at)
+    if moved and queue is not None:
+        wake(EventQueue.STRIPE)
     return ended
 
 
@@ -142,13 +170,13 @@ def retry_all_dead(*, actor: str, now: datetime) -> int:
     return _retry({"state": EventState.DEAD}, actor, now)
 
 
-def wake() -> None:
+def wake(queue: EventQueue = EventQueue.DEPOSITS) -> None:
     """Tell a worker that there is something to do; without Redis nobody is told, and beat finds it within seconds."""
     global _woken_again_at  # noqa: PLW0603 - a Redis that hangs must cost one event its timeout, not every event
     if time.monotonic() < _woken_again_at:
         return
     try:
-        current_app.send_task("billing.tasks.work_off_stripe_events")
+        current_app.send_task(TASKS[queue])
     except BrokerAwayError as error:
         _woken_again_at = time.monotonic() + _QUIET_SECONDS
         log.warning("no worker could be woken for an event; beat will find it: %s", error)
@@ -193,10 +221,10 @@ def _unknown(page: list[dict[str, Any]]) -> Iterator[tuple[Envelope, str]]:
 
 
 @transaction.atomic
-def _take(now: datetime) -> StripeEvent | None:
+def _take(now: datetime, queue: EventQueue | None = None) -> StripeEvent | None:
     """Put the next due event off, so that nobody else takes it, and return it."""
-    due = StripeEvent.objects.filter(state=EventState.DUE, due_at__lte=now).order_by("due_at", "id")
-    event = due.select_for_update(skip_locked=True).first()
+    due = StripeEvent.objects.filter(state=EventState.DUE, due_at__lte=now, queue__in=[queue] if queue else EventQueue.values)
+    event = due.order_by("attempts", "due_at", "id").select_for_update(skip_locked=True).first()
     if event is not None:
         event.due_at = now + max(_WHILE_AT_WORK, _pause(event.attempts))
         event.attempts += 1
@@ -216,6 +244,8 @@ def _work_off(event: StripeEvent, now: datetime) -> bool:
         return _put_aside(event, str(reason), now)
     except NotYet as reason:
         return _put_off(event, str(reason), now)
+    except (AsksStripe, StripeUnavailable):
+        raise
     except Exception as error:  # whatever it is, the events behind it go on
         log.exception("event %s (%s) could not be worked off (attempt %s)", event.event_id, event.type, event.attempts)
         return _put_off(event, f"{type(error).__name__}: {error}", now, error="".join(traceback.format_exception(error)))
@@ -225,9 +255,19 @@ def _work_off(event: StripeEvent, now: datetime) -> bool:
 def _nobodys(event: StripeEvent) -> str:
     """Say why no handler shall see the event; empty if one shall."""
     if event.is_live != stripe_gateway.gateway().is_live:
-        modes = ("live mode", "test") if event.is_live else ("test mode", "live")
-        return f"An event of Stripe's {modes[0]}, while the {modes[1]} key is set here."
+        return _of_other_mode(is_live=event.is_live)
     return "" if event.type in HANDLERS else "Nothing here works with events of this type."
+
+
+def _of_other_mode(*, is_live: bool) -> str:
+    modes = ("live mode", "test") if is_live else ("test mode", "live")
+    return f"An event of Stripe's {modes[0]}, while the {modes[1]} key is set here."
+
+
+def _move(event: StripeEvent, now: datetime) -> int:
+    """Let the event go on in the queue where Stripe is asked, as one that nobody has looked at."""
+    due = StripeEvent.objects.filter(pk=event.pk, state=EventState.DUE)
+    return due.update(queue=EventQueue.STRIPE, attempts=F("attempts") - 1, due_at=now, outcome="Stripe is being asked.")
 
 
 def _put_aside(event: StripeEvent, reason: str, now: datetime) -> bool:

@@ -30,13 +30,16 @@ class StripeInbox(Collector):
         except Error as error:
             log.warning("the inbox could not be counted: %s", error)
             return
-        age = (timezone.now() - waiting.oldest_at).total_seconds() if waiting.oldest_at else 0.0
-        yield GaugeMetricFamily(
-            "meterdesk_stripe_inbox_age_seconds", "How long the oldest event waits that nobody has looked at.", value=age
+        now = timezone.now()
+        ages = GaugeMetricFamily(
+            "meterdesk_stripe_inbox_age_seconds", "How long the oldest event waits that nobody has looked at.", labels=["queue"]
         )
-        counts = GaugeMetricFamily("meterdesk_stripe_inbox_events", "Events that have not come to an end.", labels=["state"])
-        for state, count in (("new", waiting.new), ("again", waiting.again), ("dead", waiting.dead)):
-            counts.add_metric([state], count)
+        counts = GaugeMetricFamily("meterdesk_stripe_inbox_events", "Events that have not come to an end.", labels=["queue", "state"])
+        for queue, one in waiting.items():
+            ages.add_metric([queue], (now - one.oldest_at).total_seconds() if one.oldest_at else 0.0)
+            for state, count in (("new", one.new), ("again", one.again), ("dead", one.dead)):
+                counts.add_metric([queue, state], count)
+        yield ages
         yield counts
 
 

@@ -4,17 +4,18 @@ A card is saved by its owner, on a page of Stripe's: one that a person of this d
 top-up while auto top-up waits for a card. What Stripe tells may be old: news from before the last change changes nothing.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
 from django.db import transaction
 
-from billing.errors import InvalidRequest, StripeNotSetUp, StripeRefused, StripeUnavailable
+from billing.errors import InvalidRequest, StripeRefused
 from billing.models import AutoTopUp, AutoTopUpState, Customer, Environment, StripeCustomer, StripeEvent
 from billing.models.fields import save_with_reason
 from billing.services import auto_topup_terms, stripe_gateway
-from billing.services.stripe_gateway import Gateway
-from billing.services.stripe_handling import Handler, NotOurs, NotYet
+from billing.services.stripe_gateway import Answer, Gateway
+from billing.services.stripe_handling import Handler, NotOurs, desk
 from pricing.queries import workspace
 
 _METHOD: Final = ("payment_method", "method_label", "method_changed_at")
@@ -25,10 +26,10 @@ def link(*, customer: Customer, return_url: str, now: datetime) -> str:
 
     Raises InvalidRequest, StripeNotSetUp, StripeUnavailable, StripeRefused.
     """
-    desk = stripe_gateway.gateway()
-    if desk.is_live and customer.environment != Environment.PRODUCTION:
+    stripe = stripe_gateway.gateway()
+    if stripe.is_live and customer.environment != Environment.PRODUCTION:
         raise InvalidRequest("customer", f"is of {customer.environment}: with Stripe's live key only customers of production buy")
-    account = account_of(customer, desk, now=now)
+    account = account_of(customer, stripe, now=now)
     auto = AutoTopUp.objects.filter(wallet__customer=customer).first()
     params = {
         "mode": "setup",
@@ -36,24 +37,24 @@ def link(*, customer: Customer, return_url: str, now: datetime) -> str:
         "currency": (auto.currency if auto else workspace.load().currency).lower(),
         "success_url": return_url,
     }
-    page = desk.create_checkout_session(params, key=f"card-{customer.pk}-{now:%Y%m%dT%H%M%S%f}")
+    page = stripe.create_checkout_session(params, key=f"card-{customer.pk}-{now:%Y%m%dT%H%M%S%f}")
     return str(page["url"])
 
 
-def account_of(customer: Customer, desk: Gateway, *, now: datetime) -> StripeCustomer:
+def account_of(customer: Customer, stripe: Gateway, *, now: datetime) -> StripeCustomer:
     """Return the customer's account at Stripe, in the mode of the key; made once, however often this is cut off.
 
     Not inside a transaction. Raises StripeUnavailable, StripeRefused.
     """
-    account = StripeCustomer.objects.filter(customer=customer, is_live=desk.is_live).first()
+    account = StripeCustomer.objects.filter(customer=customer, is_live=stripe.is_live).first()
     if account is not None:
         return account
     # Only what never changes: a repeated call must be the same call. One that Stripe deleted is followed by another.
     named = {"customer": customer.external_id, "project": customer.project.key, "environment": str(customer.environment)}
     deleted = StripeCustomer.history.filter(customer_id=customer.pk, history_type="-").count()
     key = f"customer-{customer.pk}-{customer.created_at:%Y%m%dT%H%M%S%f}-{deleted}"
-    made = desk.create_customer({"description": customer.external_id, "metadata": named}, key=key)
-    facts = {"stripe_id": made["id"], "is_live": desk.is_live, "payment_method": "", "method_label": "", "method_changed_at": None}
+    made = stripe.create_customer({"description": customer.external_id, "metadata": named}, key=key)
+    facts = {"stripe_id": made["id"], "is_live": stripe.is_live, "payment_method": "", "method_label": "", "method_changed_at": None}
     account, _ = StripeCustomer.objects.update_or_create(customer=customer, defaults=facts, create_defaults={**facts, "created_at": now})
     return account
 
@@ -74,11 +75,12 @@ def wanted_for(customer: Customer, *, is_live: bool) -> str:
     return StripeCustomer.objects.filter(customer=customer, is_live=is_live).values_list("stripe_id", flat=True).first() or ""
 
 
-def keep(*, stripe_id: str, method: str, at: datetime) -> str:
-    """Charge this payment method from now on. Raises NotOurs, NotYet (Stripe does not answer)."""
+def keep(*, stripe_id: str, method: str, at: datetime, gateway: Callable[[], Gateway]) -> str:
+    """Charge this payment method from now on. Raises NotOurs, StripeUnavailable, and what `gateway` does."""
     if not method or not stripe_id:
         raise NotOurs("It saved no payment method of a customer.")
-    label = _label(_asked(lambda desk: desk.retrieve_payment_method(method)))
+    stripe = gateway()
+    label = _label(_told(lambda: stripe.retrieve_payment_method(method)))
     with transaction.atomic():
         account = StripeCustomer.objects.select_for_update().filter(stripe_id=stripe_id).first()
         if account is None:
@@ -92,13 +94,15 @@ def keep(*, stripe_id: str, method: str, at: datetime) -> str:
 
 
 def of_setup_session(event: StripeEvent) -> str:
-    """Take over the card of a Checkout session of mode `setup` that was completed. Raises NotOurs, NotYet."""
+    """Take over the card of a Checkout session of mode `setup` that was completed. Raises NotOurs, AsksStripe, StripeUnavailable."""
     session = event.object
     intent = _id(session.get("setup_intent"))
     if not intent or not StripeCustomer.objects.filter(stripe_id=_id(session.get("customer"))).exists():
         raise NotOurs("It saves a payment method for nobody here.")
-    told = _asked(lambda desk: desk.retrieve_setup_intent(intent))
-    return keep(stripe_id=_id(session.get("customer")), method=_id(told.get("payment_method")), at=event.happened_at)
+    stripe = desk(event)
+    told = _told(lambda: stripe.retrieve_setup_intent(intent))
+    method = _id(told.get("payment_method"))
+    return keep(stripe_id=_id(session.get("customer")), method=method, at=event.happened_at, gateway=lambda: stripe)
 
 
 def _detached(event: StripeEvent, now: datetime) -> str:
@@ -132,15 +136,12 @@ def _waits_for_card(customer: Customer) -> bool:
     return AutoTopUp.objects.filter(wallet__customer=customer, state=AutoTopUpState.WAITING).exists()
 
 
-def _asked(question: Any) -> dict[str, Any]:
-    """Ask Stripe while an event is worked off."""
+def _told(question: Callable[[], Answer]) -> Answer:
+    """Ask Stripe while an event is worked off; what it does not know is not ours."""
     try:
-        answer: dict[str, Any] = question(stripe_gateway.gateway())
-    except (StripeUnavailable, StripeNotSetUp) as error:
-        raise NotYet("Stripe did not say what was saved.") from error
+        return question()
     except StripeRefused as error:
         raise NotOurs(f"Stripe does not know what was saved: {error.detail}") from error
-    return answer
 
 
 def _label(method: dict[str, Any]) -> str:

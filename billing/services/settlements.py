@@ -10,9 +10,10 @@ soon as both are known. A payout is reconciled when the movements that name it a
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ from billing.models import (
 from billing.models import TopUpStatus as Status
 from billing.services import platform_fees, stripe_gateway, unapplied_payments
 from billing.services.stripe_gateway import Gateway
-from billing.services.stripe_handling import Handler, NotOurs, NotYet
+from billing.services.stripe_handling import Handler, NotOurs, NotYet, desk
 
 log = logging.getLogger(__name__)
 
@@ -130,19 +131,19 @@ def sweep(*, now: datetime) -> int:
 
     Raises StripeNotSetUp, StripeUnavailable, StripeRefused. The next sweep begins where this one did.
     """
-    desk = stripe_gateway.gateway()
-    last = SettlementSweep.objects.filter(is_live=desk.is_live).first()
+    stripe = stripe_gateway.gateway()
+    last = SettlementSweep.objects.filter(is_live=stripe.is_live).first()
     since = last.reached_at - _OVERLAP if last else now - FIRST_LOOK
     found = 0
-    for part in _parts(map(movement, desk.list_balance_transactions(since=since))):
+    for part in _parts(map(movement, stripe.list_balance_transactions(since=since))):
         found += keep(part, now=now).new
-    for told in desk.list_payouts(since=min(since, now - _PAYOUTS_CHANGE)):
+    for told in stripe.list_payouts(since=min(since, now - _PAYOUTS_CHANGE)):
         keep_payout(paid_out(told), now=now)
-    SettlementSweep.objects.update_or_create(is_live=desk.is_live, defaults={"reached_at": now})
-    found += ask_for_fees(gateway=desk, now=now)
+    SettlementSweep.objects.update_or_create(is_live=stripe.is_live, defaults={"reached_at": now})
+    found += ask_for_fees(gateway=stripe, now=now)
     for payout in Payout.objects.filter(is_automatic=True, is_reconciled=False, created_at__gte=now - FIRST_LOOK).order_by("pk"):
         try:
-            take_apart(payout, gateway=desk, now=now)
+            take_apart(payout, gateway=stripe, now=now)
         except (StripeRefused, SettlementContradiction) as why:  # one payout that nobody can take apart holds up no other
             log.warning("payout %s could not be taken apart: %s", payout.stripe_id, why)
     record_fees(now=now)
@@ -281,11 +282,14 @@ def _ask_for_fee(topup: TopUp, gateway: Gateway, now: datetime) -> bool:
     charge = topup.charge
     if not charge:
         charge = gateway.retrieve_payment_intent(topup.payment_intent).get("latest_charge") or ""
-    return bool(charge) and _keep_charge(gateway.retrieve_charge(charge), gateway, now) is not None
+    return bool(charge) and _keep_charge(gateway.retrieve_charge(charge), lambda: gateway, now) is not None
 
 
-def _keep_charge(charge: dict[str, Any], gateway: Gateway, now: datetime) -> Kept | None:
-    """Keep the movement of a charge, and its id with the top-up that it paid; None while Stripe has not booked it."""
+def _keep_charge(charge: dict[str, Any], gateway: Callable[[], Gateway], now: datetime) -> Kept | None:
+    """Keep the movement of a charge, and its id with the top-up that it paid; None while Stripe has not booked it.
+
+    Stripe is asked only where the charge merely names its movement.
+    """
     intent = charge.get("payment_intent") or ""
     if intent and charge.get("paid"):
         TopUp.objects.filter(payment_intent=intent).exclude(charge=charge["id"]).update(charge=charge["id"])
@@ -294,14 +298,14 @@ def _keep_charge(charge: dict[str, Any], gateway: Gateway, now: datetime) -> Kep
     if not told:
         return None
     if isinstance(told, str):
-        told = gateway.retrieve_balance_transaction(told)
+        told = gateway().retrieve_balance_transaction(told)
     return keep([movement(told, charge=charge["id"], payment_intent=intent)], now=now)
 
 
 def _on_charge(event: StripeEvent, now: datetime) -> str:
     """Stripe has booked a charge, or will soon: then another event comes, and else the sweeper asks."""
     charge = event.object
-    kept = _keep_charge(charge, stripe_gateway.gateway(), now)
+    kept = _keep_charge(charge, partial(desk, event), now)
     if kept is None:
         return f"Stripe has not booked {charge['id']} so far."
     topup = TopUp.objects.filter(Q(charge=charge["id"]) | Q(payment_intent=charge.get("payment_intent") or "-")).first()
@@ -316,8 +320,8 @@ def _on_charge(event: StripeEvent, now: datetime) -> str:
 
 def _on_payout(event: StripeEvent, now: datetime) -> str:
     payout = keep_payout(paid_out(event.object), now=now)
-    if event.type in {"payout.paid", "payout.reconciliation_completed"}:
-        take_apart(payout, gateway=stripe_gateway.gateway(), now=now)
+    if event.type in {"payout.paid", "payout.reconciliation_completed"} and payout.is_automatic and not payout.is_reconciled:
+        take_apart(payout, gateway=desk(event), now=now)
     state = "is reconciled" if payout.is_reconciled else f"is {payout.status.replace('_', ' ')}"
     return f"Payout {payout.stripe_id} {state}."
 

@@ -6,12 +6,13 @@ inbox; what Stripe answers when it is asked (`topup_sweeping`, `auto_topups`) is
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
-from billing.errors import StripeNotSetUp, StripeRefused, StripeUnavailable
+from billing.errors import StripeRefused
 from billing.models import StripeEvent, TopUp
-from billing.services import saved_cards, stripe_gateway, topups
-from billing.services.stripe_handling import Handler, NotOurs, NotYet
+from billing.services import saved_cards, topups
+from billing.services.stripe_handling import Handler, NotOurs, desk
 from billing.services.topups import Facts, Paid
 
 
@@ -92,7 +93,8 @@ def _intent_changed(event: StripeEvent, now: datetime) -> str:
     done = look_at_intent(topup, intent, now)
     if not topup.saves_card_for or intent.get("status") != "succeeded":
         return done
-    kept = saved_cards.keep(stripe_id=topup.saves_card_for, method=id_of(intent.get("payment_method")), at=event.happened_at)
+    method = id_of(intent.get("payment_method"))
+    kept = saved_cards.keep(stripe_id=topup.saves_card_for, method=method, at=event.happened_at, gateway=partial(desk, event))
     return f"{done} {kept}"
 
 
@@ -103,9 +105,7 @@ def _warned_of_fraud(event: StripeEvent, now: datetime) -> str:
     topup = of_intent(intent) or of_charge(charge)
     if topup is None and intent:
         try:
-            told = stripe_gateway.gateway().retrieve_payment_intent(intent)
-        except (StripeUnavailable, StripeNotSetUp) as error:
-            raise NotYet(f"The payment {intent} is not known here yet.") from error
+            told = desk(event).retrieve_payment_intent(intent)
         except StripeRefused as error:
             raise NotOurs(f"Stripe knows no payment {intent}.") from error
         topup = _of_intent_object(told)

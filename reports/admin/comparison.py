@@ -7,10 +7,11 @@ from fractions import Fraction
 from typing import Any, Final
 
 from billing.models import BalanceTransaction, TopUp
+from billing.minor_units import written
 from config.base.admin import moment, share
 from reports.models import ReconciliationSignOff
 from reports.queries.reconciliation import Figure, Statement
-from reports.reconciliation import written
+from reports.reconciliation import 
 
 
 @dataclass(frozen=True, slots=True)

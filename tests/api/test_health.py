@@ -1,11 +1,16 @@
 """Probes: whether the process lives, whether it can serve, what it counts."""
 
+import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from tests.api.client import Api
 from tests.api.conftest import an_event
+from tests.billing.stripe_inbox import TEST_KEY, arrived
+from tests.stripe_objects import SECRET
 
 
 class TestProbes:
@@ -13,7 +18,16 @@ class TestProbes:
         probe = Api("", headers={"Host": "10.1.2.3:8000"})
         assert probe.get("/healthz").json() == {"status": "ok"}
         answer = probe.get("/readyz")
-        assert (answer.status, answer.json()) == (200, {"status": "ok", "checks": {"database": "ok", "redis": "ok"}})
+        checks = {"database": "ok", "redis": "ok", "deposits": "ok", "stripe": "ok"}
+        assert (answer.status, answer.json()) == (200, {"status": "ok", "checks": checks})
+
+    def test_name_a_queue_that_nobody_works_off(self, api: Api, settings: Any) -> None:
+        settings.STRIPE_API_KEY, settings.STRIPE_WEBHOOK_SECRETS = TEST_KEY, [SECRET]
+        arrived(now=timezone.now() - timedelta(seconds=150))
+        answer = Api("").get("/readyz")
+        assert answer.status == 200
+        assert re.match(r"the oldest event waits for 1[56]\d s: .* queue deposits\?", answer["checks"]["deposits"])
+        assert answer["checks"]["stripe"] == "ok"
 
     @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
     def test_are_only_read(self, api: Api, path: str) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.errors import StripeUnavailable
-from billing.models import AutoTopUp, StripeCustomer, StripeEvent, TopUp, TopUpChannel, Wallet
+from billing.models import AutoTopUp, EventQueue, StripeCustomer, StripeEvent, TopUp, TopUpChannel, Wallet
 from billing.services import auto_topup_terms, auto_topups, inbox, saved_cards
 from billing.services.auto_topup_terms import Terms
 from billing.services.stripe_handling import NotYet
@@ -73,7 +73,13 @@ def hear(desk: StripeDesk, *, now: datetime = NOW) -> list[str]:
     done = []
     for told in desk.events():
         if told["type"] in inbox.HANDLERS and not told["type"].startswith(("charge.succeeded", "charge.updated", "payout.")):
-            event = StripeEvent(type=told["type"], body=json.dumps(told), event_id=told["id"], happened_at=envelope(told).happened_at)
+            event = StripeEvent(
+                type=told["type"],
+                body=json.dumps(told),
+                event_id=told["id"],
+                happened_at=envelope(told).happened_at,
+                queue=EventQueue.STRIPE,
+            )
             done.append(_worked_off(event, now))
     return done
 

@@ -199,7 +199,7 @@ class TestStopping:
             assert slow.recv(100).startswith(b"HTTP/1.1 403")  # no CSRF token: a page of ours, not a broken connection
         assert up.process.wait(40) == 0
         stopped = re.findall(r"^  (\w+) stopped", up.output.read_text(), re.MULTILINE)
-        assert stopped == ["beat", "worker", "web", "redis", "postgres"]
+        assert stopped == ["beat", "worker", "stripe_worker", "deposits_worker", "web", "redis", "postgres"]
         assert up.family() == {}
 
     @pytest.mark.slow

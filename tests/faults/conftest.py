@@ -39,14 +39,15 @@ class Site:
         options = ("--respawn-interval", str(RESPAWN_SECONDS))
         return WebServer(self.var_dir, database_url=database_url, redis_url=redis_url, workers=workers, options=options, env=env)
 
-    def worker(self, *, env: Mapping[str, str]) -> Process:
-        """A Celery worker as `up` starts it, not started."""
-        options = ["--concurrency", "2", "--without-mingle", "--without-gossip", "--loglevel", "INFO"]
+    def worker(self, *, env: Mapping[str, str], queue: str = "") -> Process:
+        """A Celery worker as `up` starts it, not started; without a queue one that takes all."""
+        options = ["--queues", queue, "--hostname", f"{queue}@%h"] if queue else []
+        options += ["--concurrency", "2", "--without-mingle", "--without-gossip", "--loglevel", "INFO"]
         places = {"DATABASE_URL": embedded.database_url(self.var_dir), "REDIS_URL": embedded.redis_url(self.var_dir)}
         return Process(
             name="worker",
             argv=[sys.executable, "-m", "celery", "-A", "config.celery", "worker", *options],
-            log=self.var_dir / "log" / "worker.log",
+            log=self.var_dir / "log" / f"{queue or 'worker'}.log",
             env={**places, "VAR_DIR": str(self.var_dir), "DJANGO_SETTINGS_MODULE": "config.settings", "SECRET_KEY": "x", **env},
             cwd=ROOT,
         )

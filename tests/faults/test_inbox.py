@@ -23,7 +23,8 @@ from config.embedded.process import Process
 from tests.billing.factories import ProjectFactory, a_caller, a_wallet
 from tests.billing.selling import a_session, an_intent, an_order
 from tests.faults.conftest import Site
-from tests.stripe_objects import SECRET, body_of, event, refund, signature
+from tests.stripe_desk import StripeDesk
+from tests.stripe_objects import SECRET, body_of, charge, event, refund, signature
 from tests.web_server import WebServer, free_port
 
 pytestmark = pytest.mark.slow
@@ -192,6 +193,30 @@ def _post_all(web: WebServer, events: list[dict[str, Any]]) -> None:
         while post(web.port, happened)[0] != 200:
             time.sleep(0.1)
         time.sleep(0.05)
+
+
+class TestASlowStripe:
+    def test_holds_up_no_deposit(self, site: Site, stripe_desk: StripeDesk) -> None:
+        """50 charges of which each needs Stripe's answer, which does not come for half a minute; then somebody pays."""
+        topup, env = a_new_order(), stripe_desk.env | {"STRIPE_WEBHOOK_SECRET": SECRET}
+        stripe_desk.fail_next("slow", times=200)
+        with site.web(env=env) as web:
+            for number in range(50):
+                booked = charge(payment_intent=f"pi_{number}", balance_transaction=f"txn_{number}")
+                assert post(web.port, event("charge.updated", booked))[0] == 200
+            workers = [site.worker(env=env, queue=queue) for queue in ("deposits", "stripe")]
+            try:
+                for worker in workers:
+                    worker.start()
+                until(lambda: bool(stripe_desk.calls()))  # Stripe is being asked, and takes its time
+                assert post(web.port, event("checkout.session.completed", a_session(topup)))[0] == 200
+                until(lambda: was_credited_once(topup))
+            finally:
+                for worker in workers:
+                    kill(worker)
+        charges = StripeEvent.objects.filter(type="charge.updated")
+        assert set(charges.values_list("queue", "state")) == {("stripe", "due")}
+        assert charges.filter(attempts=0).count() >= 40  # and most of them wait for their turn
 
 
 class TestADatabaseThatIsAway:

@@ -80,7 +80,7 @@ class Command(BaseCommand):
         password = None if demo else _first_superuser()
         connection.close()
         with self._step("Web, worker and beat"):
-            for process in (self._web(host, port), self._worker(), self._beat()):
+            for process in (self._web(host, port), *self._workers(), self._beat()):
                 supervisor.start(process)
             if not supervisor.wait_until(self._is_ready, seconds=60):
                 raise CommandError(f"{self.url}/readyz does not answer: see {self.var_dir}/log/web.log")
@@ -120,12 +120,18 @@ class Command(BaseCommand):
     def _web(self, host: str, port: int) -> Process:
         return self._python("web", "config.web", "--host", host, "--port", str(port), stop_seconds=25)
 
-    def _worker(self) -> Process:
-        count = str(min(os.cpu_count() or 1, 4))
-        options = ["--concurrency", count, "--without-mingle", "--without-gossip", "--loglevel", "INFO"]
+    def _workers(self) -> Iterator[Process]:
+        """One for each queue: what Stripe is asked holds up no deposit, nor anything else."""
+        yield self._worker("deposits_worker", queue="deposits", count=1)
+        yield self._worker("stripe_worker", queue="stripe", count=2)
+        yield self._worker("worker", queue="celery", count=min(os.cpu_count() or 1, 4))
+
+    def _worker(self, name: str, *, queue: str, count: int) -> Process:
+        options = ["--concurrency", str(count), "--without-mingle", "--without-gossip", "--loglevel", "INFO"]
         # SIGTERM as SIGQUIT: running tasks get `worker_soft_shutdown_timeout`, then return to the queue. Plain SIGTERM
         # would wait for them without end.
-        return self._python("worker", "celery", "-A", "config.celery", "worker", *options, REMAP_SIGTERM="SIGQUIT")
+        place = ["--queues", queue, "--hostname", f"{name}@%h"]
+        return self._python(name, "celery", "-A", "config.celery", "worker", *place, *options, REMAP_SIGTERM="SIGQUIT")
 
     def _beat(self) -> Process:
         return self._python("beat", "celery", "-A", "config.celery", "beat", "--pidfile=", "--loglevel", "INFO")

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from billing.models import EventState, StripeEvent, TopUpRefund
+from billing.models import EventQueue, EventState, StripeEvent, TopUpRefund
 from billing.queries import badges
 from billing.services import inbox
 from config.roles import Role
@@ -187,12 +187,16 @@ class TestDeadLetters:
     def test_and_what_waits_are_metrics(self) -> None:
         dead(2)
         again = arrived()
-        StripeEvent.objects.filter(pk=again.pk).update(attempts=3)
+        StripeEvent.objects.filter(pk=again.pk).update(attempts=3, queue=EventQueue.STRIPE)
         arrived(now=timezone.now() - timedelta(seconds=90))
         lines = Client().get("/metrics").content.decode().splitlines()
         figures = dict(line.rsplit(" ", 1) for line in lines if line.startswith("meterdesk_stripe"))
-        assert 90 <= float(figures.pop("meterdesk_stripe_inbox_age_seconds")) < 120
+        assert 90 <= float(figures.pop('meterdesk_stripe_inbox_age_seconds{queue="deposits"}')) < 120
+        assert figures.pop('meterdesk_stripe_inbox_age_seconds{queue="stripe"}') == "0.0"
         assert figures == {
-            f'meterdesk_stripe_inbox_events{{state="{state}"}}': count
-            for state, count in [("new", "1.0"), ("again", "1.0"), ("dead", "2.0")]
+            f'meterdesk_stripe_inbox_events{{queue="{queue}",state="{state}"}}': count
+            for queue, state, count in [
+                *(("deposits", "new", "1.0"), ("deposits", "again", "0.0"), ("deposits", "dead", "2.0")),
+                *(("stripe", "new", "0.0"), ("stripe", "again", "1.0"), ("stripe", "dead", "0.0")),
+            ]
         }

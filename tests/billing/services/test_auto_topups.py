@@ -548,7 +548,9 @@ class TestSavedCards:
         account = saving.save_card(stripe_desk, wallet, card="mastercard", now=NOW + MINUTE)
         assert account.method_changed_at is not None
         first = next(event["data"]["object"]["id"] for event in stripe_desk.do("events") if event["type"] == "payment_method.attached")
-        said = saved_cards.keep(stripe_id=account.stripe_id, method=first, at=account.method_changed_at - MINUTE)
+        said = saved_cards.keep(
+            stripe_id=account.stripe_id, method=first, at=account.method_changed_at - MINUTE, gateway=stripe_gateway.gateway
+        )
         assert said == "Visa 4242, 12/2034 was saved before what is saved now."
         account.refresh_from_db()
         assert account.method_label == "Mastercard 4444, 12/2034"

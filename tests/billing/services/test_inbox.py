@@ -13,13 +13,17 @@ import pytest
 from django.db import DatabaseError, connection
 
 from billing import services
-from billing.errors import StripeNotSetUp
-from billing.models import EventOrigin, EventState, StripeEvent
-from billing.services import inbox
+from billing.errors import StripeNotSetUp, StripeUnavailable
+from billing.models import EventOrigin, EventQueue, EventState, StripeCustomer, StripeEvent, TopUpStatus
+from billing.services import inbox, stripe_handling
 from billing.services.stripe_handling import NotOurs, NotYet
+from tests import stripe_objects
+from tests.billing.factories import a_caller, a_wallet
+from tests.billing.selling import an_intent, an_order
 from tests.billing.services.rivals import at_once
-from tests.billing.stripe_inbox import NOW, TEST_KEY, arrived, handled_by, post
+from tests.billing.stripe_inbox import NOW, TEST_KEY, arrived, handled_by, noting, post
 from tests.stripe_objects import SECRET, charge, event
+from tests.web_server import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECOND = timedelta(seconds=1)
@@ -232,6 +236,75 @@ class TestWorkingOff:
             inbox.work_off(now=NOW)
         assert state(row)[0] == EventState.DONE
         assert row.outcome == "By another."
+
+
+class TestQueues:
+    """Deposits wait neither for Stripe nor for what failed before them."""
+
+    def test_what_needs_stripes_answer_moves_on_and_is_handled_again_there(self) -> None:
+        row, seen = arrived(), []
+
+        def asks(row: StripeEvent, now: Any) -> str:
+            seen.append(row.queue)
+            return f"Live: {stripe_handling.desk(row).is_live}."
+
+        with handled_by(asks):
+            assert inbox.work_off(now=NOW, queue=EventQueue.STRIPE) == 0
+            assert inbox.work_off(now=NOW, queue=EventQueue.DEPOSITS) == 0
+            assert (*state(row), row.queue) == (EventState.DUE, 0, EventQueue.STRIPE)
+            assert inbox.work_off(now=NOW + SECOND, queue=EventQueue.DEPOSITS) == 0
+            assert inbox.work_off(now=NOW + SECOND, queue=EventQueue.STRIPE) == 1
+        assert (state(row), seen) == ((EventState.DONE, 1), [EventQueue.DEPOSITS, EventQueue.STRIPE])
+
+    def test_what_nobody_has_looked_at_comes_before_what_is_tried_again(self) -> None:
+        seen: list[str] = []
+        for _ in range(3):
+            StripeEvent.objects.filter(pk=arrived().pk).update(attempts=4, due_at=NOW - timedelta(hours=1))
+        dead, fresh = arrived(), arrived()
+        StripeEvent.objects.filter(pk=dead.pk).update(state=EventState.DEAD, attempts=20, due_at=NOW - timedelta(days=1))
+        with handled_by(noting(seen)):
+            inbox.work_off(now=NOW, queue=EventQueue.DEPOSITS)
+        assert (len(seen), seen[0], dead.event_id in seen) == (4, fresh.event_id, False)
+
+    def test_a_stripe_that_does_not_answer_is_left_alone_until_the_next_run(self) -> None:
+        rows, tried = [arrived() for _ in range(5)], []
+
+        def unanswered(row: StripeEvent, now: Any) -> str:
+            tried.append(row.pk)
+            raise StripeUnavailable("Stripe did not answer.")
+
+        with handled_by(unanswered):
+            assert inbox.work_off(now=NOW) == 0
+            assert (len(tried), state(rows[0])) == (3, (EventState.DUE, 1))
+            assert (rows[0].outcome, rows[0].last_error) == ("Stripe did not answer.", "")
+            inbox.work_off(now=NOW + SECOND)
+        assert tried[3:] == [rows[3].pk, rows[4].pk]  # the others pause
+
+    def test_a_card_that_is_to_be_kept_does_not_hold_up_its_deposit(self, settings: Any) -> None:
+        settings.STRIPE_API_BASE = f"http://127.0.0.1:{free_port()}"  # where nobody answers
+        topup = an_order(a_wallet(a_caller()), saves_card_for="cus_1")
+        paid = post(event("payment_intent.succeeded", an_intent(topup, payment_method="pm_1")))
+        inbox.work_off(now=NOW, queue=EventQueue.DEPOSITS)
+        topup.refresh_from_db()
+        row = StripeEvent.objects.get(event_id=paid.event_id)
+        assert (topup.status, row.state, row.queue) == (TopUpStatus.PAID, EventState.DUE, EventQueue.STRIPE)
+
+    def test_no_event_makes_the_queue_of_deposits_ask(self, settings: Any) -> None:
+        """Every type, about things that are here and that Stripe would have to be asked about."""
+        settings.STRIPE_API_BASE = f"http://127.0.0.1:{free_port()}"
+        topup = an_order(a_wallet(a_caller()), saves_card_for="cus_1", payment_intent="pi_1", checkout_session="cs_1")
+        StripeCustomer.objects.create(customer=topup.wallet.customer, stripe_id="cus_1", created_at=NOW)
+        asked = {
+            "charge.updated": charge(payment_intent="pi_1", balance_transaction="txn_1"),
+            "payout.paid": stripe_objects.payout(automatic=True),
+            "radar.early_fraud_warning.created": {"id": "issfr_1", "charge": "ch_unknown", "payment_intent": "pi_unknown"},
+            "checkout.session.completed": {"id": "cs_2", "mode": "setup", "setup_intent": "seti_1", "customer": "cus_1"},
+            "payment_intent.succeeded": an_intent(topup, id="pi_1", payment_method="pm_1"),
+        }
+        for kind, about in asked.items():
+            post(event(kind, about))
+        inbox.work_off(now=NOW, queue=EventQueue.DEPOSITS)
+        assert set(StripeEvent.objects.values_list("type", "queue", "state")) == {(kind, "stripe", "due") for kind in asked}
 
 
 class TestTryingAgain:

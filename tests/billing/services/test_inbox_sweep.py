@@ -1,13 +1,15 @@
 """What never arrived is asked for; what did is not asked for twice."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from billing.errors import StripeUnavailable
 from billing.models import EventOrigin, EventState, EventSweep, StripeEvent
 from billing.services import inbox, stripe_gateway
-from tests.billing.stripe_inbox import handled_by, noting, post
+from config.demo.stripe import KEY
+from tests.billing.stripe_inbox import arrived, handled_by, noting, post
 from tests.stripe_desk import StripeDesk
 
 pytestmark = pytest.mark.django_db
@@ -74,6 +76,20 @@ class TestASweep:
         assert [call["params"]["created[gte]"] for call in stripe_desk.calls() if call["path"] == "/v1/events"] == [
             str(int((NOW - timedelta(days=30)).timestamp()))
         ] * 2
+
+    @pytest.mark.parametrize(("is_live", "state"), [(False, EventState.DUE), (True, EventState.IGNORED)])
+    def test_takes_up_again_what_met_the_other_key(self, stripe_desk: StripeDesk, settings: Any, is_live: bool, state: str) -> None:
+        """The test key was away; what came meanwhile was put aside. What is of the live mode stays aside."""
+        inbox.sweep(now=NOW)
+        settings.STRIPE_API_KEY = f"sk_{'test' if is_live else 'live'}_x"
+        aside = arrived("payment_intent.succeeded", now=NOW + MINUTE, livemode=is_live)
+        other = arrived("customer.created", now=NOW + MINUTE, livemode=not is_live)
+        inbox.work_off(now=NOW + MINUTE)
+        settings.STRIPE_API_KEY = KEY
+        assert inbox.sweep(now=NOW + timedelta(days=9)) == (not is_live)
+        aside.refresh_from_db()
+        other.refresh_from_db()
+        assert (aside.state, aside.attempts, other.state) == (state, 0 if state == EventState.DUE else 1, EventState.IGNORED)
 
     def test_that_is_cut_off_begins_again_where_it_began(self, stripe_desk: StripeDesk) -> None:
         happen(stripe_desk)

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection, transaction
 
 from billing.balance import movement, paid_out
 from billing.errors import SettlementContradiction
-from billing.models import BalanceTransaction, Payout, PlatformFee, StripeEvent, TopUp, Wallet
+from billing.models import BalanceTransaction, EventQueue, Payout, PlatformFee, StripeEvent, TopUp, Wallet
 from billing.services import checking, disputes, settlements, topup_refunds, topups
 from billing.services.stripe_gateway import gateway
 from billing.services.stripe_handling import NotOurs, NotYet
@@ -50,7 +50,7 @@ def charged(topup: TopUp, **overlay: Any) -> dict[str, Any]:
 
 def handle(kind: str, about: dict[str, Any]) -> str:
     happened = stripe_objects.event(kind, about)
-    event = StripeEvent(event_id=happened["id"], type=kind, body=stripe_objects.body_of(happened).decode())
+    event = StripeEvent(event_id=happened["id"], type=kind, body=stripe_objects.body_of(happened).decode(), queue=EventQueue.STRIPE)
     return settlements.HANDLERS[kind](event, NOW)
 
 
