@@ -16,12 +16,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
 
-from billing.queries import badges
+from billing.queries import badges, money_back, movement_requests, stripe_events
 from config.base.admin import moment, places
 from pricing.admin import proposal_view
 from pricing.models import Proposal
 from pricing.queries import deciders, proposals
-from reports.queries import overview
+from reports.queries import overview, reconciliation
 
 # The check runs every hour; one that is a day old has stopped.
 _CHECK_IS_OLD = timedelta(days=1)
@@ -58,6 +58,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         [
             *_money(request, movements),
             *_dearest(request, movements),
+            *_money_back(request, now),
+            *_stripe(request),
             *_wallets(request),
             *_work(request, now),
             *_decisions(request, undecided),
@@ -109,11 +111,16 @@ def _money(request: HttpRequest, moved: overview.Movements | None) -> Iterator[T
         ledger,
         "Open the ledger",
     )
+    bought = (
+        f"{_credits(moved.bought.week)} were bought for {moved.paid_week:,.2f} {moved.currency}, {_credits(moved.given.week)} were given."
+    )
+    if moved.withdrawn.week:
+        bought += f" {_credits(moved.withdrawn.week)} left again with {moved.paid_back_week:,.2f} {moved.currency} of refunds and disputes."
     yield Tile(
         "Credits in",
         _credits(moved.bought.week + moved.given.week),
         "in 7 days",
-        f"{_credits(moved.bought.week)} were bought for {moved.paid_week:,.2f} {moved.currency}, {_credits(moved.given.week)} were given.",
+        bought,
         places.list_of(request, "billing.payment") or ledger,
         "See payments" if places.may_list(request, "billing.payment") else "Open the ledger",
     )
@@ -130,6 +137,36 @@ def _dearest(request: HttpRequest, moved: overview.Movements | None) -> Iterator
         href, link, tone = reverse("admin:billing_usagerecord_change", args=[record]), f"Show evt_{record}", Tone.WARN
         sentence = f"One {found.event} cost us that; on average they bring in {_cost(found.usual_value)}. Was its usage reported rightly?"
     yield Tile("Dearest action", _cost(found.cost), unit, sentence, href, link, tone)
+
+
+def _money_back(request: HttpRequest, now: datetime) -> Iterator[Tile]:
+    """Yield what waits for a person before money or credits go back; nothing where nothing waits."""
+    if places.may_list(request, "billing.dispute") and (found := overview.disputes()).open:
+        due, sentence = found.first_due_at, "The bank decides; what it took stays away until then."
+        if due is not None:
+            is_late = due <= now
+            sentence = f"Evidence {'was' if is_late else 'is'} due {moment(due)}. Without it the bank decides for the buyer."
+        yield Tile("Open disputes", found.open.text, "", sentence, places.list_of(request, "billing.dispute"), "Show disputes", Tone.WARN)
+    if places.may_list(request, "billing.topuprefund") and (count := overview.count(money_back.waiting())):
+        href = places.list_of(request, "billing.topuprefund", "state__exact=requested")
+        sentence = "The buyer waits for the money until a second person approves it or says no."
+        yield Tile("Refunds to decide", count.text, "", sentence, href, "Show refunds", Tone.WARN)
+    if places.may_list(request, "billing.movementrequest") and (count := overview.count(movement_requests.waiting())):
+        href = places.list_of(request, "billing.movementrequest", "state__exact=requested")
+        sentence = "Grants and adjustments above what one person may move; a second person has to decide."
+        yield Tile("Requests to decide", count.text, "", sentence, href, "Show requests", Tone.WARN)
+
+
+def _stripe(request: HttpRequest) -> Iterator[Tile]:
+    """Yield where Stripe and the desk have come apart; nothing where they have not."""
+    if places.may_list(request, "reports.reconciliationbreak") and (count := overview.count(reconciliation.open_breaks())):
+        href = places.list_of(request, "reports.reconciliationbreak")
+        sentence = "Stripe and the books differ, and nobody has said why. A month cannot be signed with them."
+        yield Tile("Breaks with Stripe", count.text, "", sentence, href, "Show breaks", Tone.WARN)
+    if places.may_list(request, "billing.stripeevent") and (count := overview.count(stripe_events.dead())):
+        href = places.list_of(request, "billing.stripeevent", "state__exact=dead")
+        sentence = "They failed too often: a payment may be without its credits. Read why, then try them again."
+        yield Tile("Dead Stripe events", count.text, "", sentence, href, "Show events", Tone.BAD)
 
 
 def _wallets(request: HttpRequest) -> Iterator[Tile]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.db.models import Count, Max, Min, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -30,7 +30,7 @@ from billing.models import (
     Wallet,
     WalletStatus,
 )
-from billing.queries import badges, costs
+from billing.queries import badges, costs, money_back
 from config.base.exact import CONTEXT, ZERO
 from pricing.models import PriceVersion, Proposal
 from pricing.queries import proposal_page, proposals, workspace
@@ -40,6 +40,7 @@ CAP = 1_000
 NAMED = 5
 _SPENT = (EntryKind.CHARGE, EntryKind.REFUND)
 _ODD = 10
+_ASKS = "needs_response"  # a dispute that was answered waits for the bank
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ class Dearest:
 
 @dataclass(frozen=True, slots=True)
 class Movements:
-    """Credits out by event, credits in by how they came; `paid_week` in the book currency."""
+    """Credits out by event, credits in by how they came, and what refunds of top-ups and disputes took back of them since;
+    `paid_week` and `paid_back_week` in the book currency.
+    """
 
     since: datetime
     spent: Sums
@@ -84,6 +87,8 @@ class Movements:
     bought: Sums
     given: Sums
     paid_week: Decimal
+    withdrawn: Sums
+    paid_back_week: Decimal
     currency: str
     dearest: Dearest | None  # an odd one before others; None where no cost is known
 
@@ -120,6 +125,14 @@ class Wallets:
 
 
 @dataclass(frozen=True, slots=True)
+class Disputes:
+    """Disputes and inquiries that are not decided, and by when the first of them must be answered; None where Stripe names no date."""
+
+    open: Capped
+    first_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Holds:
     """Credits set aside now; `overdue` should have been given back by time already."""
 
@@ -153,6 +166,11 @@ class FirstSteps:
         return self.has_usage
 
 
+def count(rows: "QuerySet[Any]") -> Capped:
+    """Count rows, at most so many that the cap says it."""
+    return Capped(rows.order_by()[: CAP + 1].count())
+
+
 def movements(*, now: datetime) -> Movements:
     """Return what moved in and out of wallets today and this week, in the current time zone's days."""
     today = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -178,6 +196,8 @@ def movements(*, now: datetime) -> Movements:
         bought=_sums([row for row in found if row["kind"] == EntryKind.DEPOSIT]),
         given=_sums([row for row in found if row["kind"] == EntryKind.GRANT]),
         paid_week=sum((row["paid"] for row in found if row["kind"] == EntryKind.DEPOSIT), ZERO),
+        withdrawn=_sums([row for row in found if row["kind"] == EntryKind.WITHDRAWAL], sign=-1),
+        paid_back_week=-sum((row["paid"] for row in found if row["kind"] == EntryKind.WITHDRAWAL), ZERO),
         currency=company.currency,
         dearest=_dearest([row for row in found if row["kind"] == EntryKind.CHARGE and row["dearest"] is not None], company.credit_value),
     )
@@ -196,9 +216,9 @@ def wallets() -> Wallets:
     """Return how many wallets are low, frozen, or owe credits."""
     in_debt = Lot.objects.filter(kind=LotKind.OVERDRAFT, is_open=True)
     return Wallets(
-        low=_count(badges.below_threshold()),
-        frozen=_count(Wallet.objects.filter(status=WalletStatus.FROZEN)),
-        in_debt=_count(in_debt),
+        low=count(badges.below_threshold()),
+        frozen=count(Wallet.objects.filter(status=WalletStatus.FROZEN)),
+        in_debt=count(in_debt),
     )
 
 
@@ -206,18 +226,26 @@ def holds(*, now: datetime) -> Holds:
     """Return what is set aside for actions still running."""
     open_holds = Hold.objects.filter(status=HoldStatus.OPEN)
     first = list(open_holds.order_by().values_list("credits", flat=True)[: CAP + 1])
-    return Holds(open=Capped(len(first)), credits=sum(first, ZERO), overdue=_count(open_holds.filter(expires_at__lte=now)))
+    return Holds(open=Capped(len(first)), credits=sum(first, ZERO), overdue=count(open_holds.filter(expires_at__lte=now)))
+
+
+def disputes() -> Disputes:
+    """Return how many disputes are not decided, and when the first answer is due."""
+    found = money_back.under_way()
+    return Disputes(
+        open=count(found), first_due_at=found.aggregate(first=Min("evidence_due_at", filter=Q(stripe_status__endswith=_ASKS)))["first"]
+    )
 
 
 def unpriced(*, now: datetime) -> Capped:
     """Return how many records of the last 30 days have no known provider cost."""
-    return _count(badges.unpriced(since=now - badges.UNPRICED_WINDOW))
+    return count(badges.unpriced(since=now - badges.UNPRICED_WINDOW))
 
 
 def undecided() -> Undecided:
     """Return the proposed prices that wait for a decision, those that wait longest by name."""
     waiting = proposals.open_proposals()
-    return Undecided(count=_count(waiting), first=tuple(waiting.defer(*proposal_page.LARGE)[:NAMED]))
+    return Undecided(count=count(waiting), first=tuple(waiting.defer(*proposal_page.LARGE)[:NAMED]))
 
 
 def proof() -> Proof:
@@ -264,7 +292,3 @@ def _event_rows(rows: list[dict[str, Any]]) -> tuple[EventRow, ...]:
 
 def _sums(rows: list[dict[str, Any]], *, sign: int = 1) -> Sums:
     return Sums(sum((row["today"] for row in rows), ZERO) * sign, sum((row["week"] for row in rows), ZERO) * sign)
-
-
-def _count(rows: "QuerySet[Any]") -> Capped:
-    return Capped(rows.order_by()[: CAP + 1].count())

@@ -4,22 +4,26 @@ from decimal import Decimal
 
 import pytest
 from django.core.cache import cache
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from billing.events import Charged
-from billing.models import CheckRun, Project
-from billing.services import charging
+from billing.models import CheckRun, Dispute, Project, StripeEvent
+from billing.services import charging, withdrawals
+from billing.services.withdrawals import Back
+from config.base.admin import moment
 from config.roles import Role
-from pricing.models import PriceRule
+from pricing.models import PriceRule, SpentRefundPolicy
 from reports.admin.overview import Tone
 from tests import desk, people
-from tests.billing.factories import a_caller, an_event
+from tests.billing.factories import a_caller, a_wallet, an_event
+from tests.billing.topups import a_paid_topup
 from tests.pricing.proposals import a_rule, an_advised_proposal
 
 pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +99,45 @@ class TestDeskWithUsage:
         cache.clear()
         an_advised_proposal(rules[5])
         assert "These wait longest" in finance.get("/admin/").content.decode()
+
+    def test_says_what_money_waits_for(self) -> None:
+        desk.everything()
+        now = timezone.now()
+        StripeEvent.objects.update(state="dead")
+        dispute = {"topup_id": Dispute.objects.get().topup_id, "amount_minor": 850, "currency": "USD", "state": "open"}
+        times = {"opened_at": now, "changed_at": now}
+        Dispute.objects.create(stripe_id="dp_asked", stripe_status="needs_response", evidence_due_at=now, **dispute, **times)
+        Dispute.objects.create(stripe_id="dp_answered", stripe_status="under_review", evidence_due_at=now - DAY, **dispute, **times)
+        finance = people.signed_in(Role.FINANCE)
+        page = finance.get("/admin/")
+        found = {tile.title: tile for tile in page.context["concerns"]}
+        waits = {
+            "Open disputes": "2",
+            "Refunds to decide": "1",
+            "Requests to decide": "1",
+            "Breaks with Stripe": "1",
+            "Dead Stripe events": "1",
+        }
+        assert {title: found[title].figure for title in waits} == waits
+        assert found["Open disputes"].sentence.startswith(f"Evidence was due {moment(now)}.")
+        assert {finance.get(found[title].href).status_code for title in waits} == {200}
+        assert page.context["tone"] is Tone.BAD
+
+    def test_says_what_was_paid_back(self, finance: Client) -> None:
+        assert "left again" not in finance.get("/admin/").content.decode()
+        now = timezone.now()
+        bought = a_paid_topup(a_wallet(a_caller(Project.objects.get()), customer="acme-2", now=now), now=now)
+        assert bought.payment
+        with transaction.atomic():
+            withdrawals.withdraw(
+                payment=bought.payment,
+                back=Back(500, 500),
+                policy=SpentRefundPolicy.RECEIVABLE,
+                reason="Back",
+                actor="system:tests",
+                now=now,
+            )
+        assert "500 left again with 5.00 USD of refunds and disputes." in finance.get("/admin/").content.decode()
 
     def test_names_an_action_that_cost_far_more_than_its_price(self, finance: Client) -> None:
         a_check()
