@@ -6,12 +6,11 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, Final
 
-from billing.models import BalanceTransaction, TopUp
 from billing.minor_units import written
+from billing.models import BalanceTransaction, TopUp
 from config.base.admin import moment, share
 from reports.models import ReconciliationSignOff
 from reports.queries.reconciliation import Figure, Statement
-from reports.reconciliation import 
 
 
 @dataclass(frozen=True, slots=True)
