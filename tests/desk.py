@@ -95,9 +95,8 @@ def everything() -> dict[str, int]:
     TopUpRefund.objects.create(
         topup=topup, amount_minor=1, state="requested", needs_approval=True, requested_by=a_person(name="asks"), **at
     )
-    Dispute.objects.create(
-        topup=topup, stripe_id="dp_1", amount_minor=1, currency="USD", stripe_status="lost", state="lost", opened_at=now, changed_at=now
-    )
+    lost = {"stripe_status": "lost", "state": "lost", "opened_at": now, "changed_at": now, "told_at": now}
+    Dispute.objects.create(topup=topup, stripe_id="dp_1", amount_minor=1, currency="USD", **lost)
     an_auto_topup(wallet, now=now)
     _settlement(now, wallet)
     ReconciliationBreak.objects.create(

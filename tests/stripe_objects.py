@@ -7,6 +7,7 @@ the object does not declare is an error, so that no test speaks of a Stripe that
 import itertools
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import stripe
@@ -195,7 +196,8 @@ def stored(happened: dict[str, Any]) -> Any:
     """Return an event as a handler gets it, written nowhere."""
     from billing.models import StripeEvent
 
-    return StripeEvent(event_id=happened["id"], type=happened["type"], body=body_of(happened).decode())
+    at = datetime.fromtimestamp(happened["created"], UTC)
+    return StripeEvent(event_id=happened["id"], type=happened["type"], happened_at=at, body=body_of(happened).decode())
 
 
 def signature(body: bytes, *, secret: str = SECRET, at: int | None = None) -> str:

@@ -114,7 +114,7 @@ class DisputeAdmin(ReadOnlyAdmin, KeysetAdmin):
 
     @admin.display(description="entries")
     def entries(self, dispute: Dispute) -> SafeString:
-        return chain(withdrawal=dispute.withdrawal, empty="No credits have moved.")
+        return chain(withdrawals=dispute.withdrawals, empty="No credits have moved.")
 
     @admin.display(description="fees")
     def fees(self, dispute: Dispute) -> SafeString:

@@ -1,6 +1,6 @@
 """What pages of refunds and disputes share: the chain from the money to the ledger and back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from django.utils.html import format_html
@@ -15,16 +15,16 @@ _DASHBOARD: Final = "https://dashboard.stripe.com"
 _HEADINGS: Final = ("What", "When", "Lot", "Credits", "Value")
 
 
-def chain(*, withdrawal: int | None, empty: str) -> SafeString:
+def chain(*, withdrawals: Sequence[int], empty: str) -> SafeString:
     """Show the entries that took the credits, and those that gave them back."""
-    return table(_HEADINGS, list(_rows(withdrawal)), figures=(3, 4), empty=empty)
+    return table(_HEADINGS, list(_rows(withdrawals)), figures=(3, 4), empty=empty)
 
 
-def _rows(withdrawal: int | None) -> Iterator[tuple[Any, ...]]:
+def _rows(withdrawals: Sequence[int]) -> Iterator[tuple[Any, ...]]:
     currency = workspace.load().currency
-    for entry in money_back.entries(withdrawal):
+    for entry in money_back.entries(withdrawals):
         kind = EntryKind(entry.kind).label
-        what = f"{kind}, given back" if entry.reverses_id and entry.transaction_id != withdrawal else kind
+        what = f"{kind}, given back" if entry.reverses_id and entry.transaction_id not in withdrawals else kind
         yield (
             link(what, "billing_ledgerentry_change", entry.pk),
             moment(entry.recorded_at),

@@ -136,7 +136,7 @@ class TopUpRefundAdmin(ReadOnlyAdmin, DecidedByASecondPerson, KeysetAdmin):
 
     @admin.display(description="entries")
     def entries(self, row: TopUpRefund) -> SafeString:
-        return chain(withdrawal=row.withdrawal, empty="No credits have moved.")
+        return chain(withdrawals=row.withdrawals, empty="No credits have moved.")
 
     @admin.display(description="asked by")
     def author(self, row: TopUpRefund) -> str:

@@ -304,26 +304,31 @@ RULES: Final[tuple[Rule, ...]] = (
         "SELECT count(*) FROM billing_topuprefund WHERE withdrawal IS NOT NULL",
         """
         WITH back AS (
-            SELECT 'refund ' || r.id AS subject, r.credits, r.withdrawal, r.given_back, r.state = 'failed' AS is_undone, t.payment_id,
-                   r.state IN ('pending', 'succeeded') AS is_away
+            SELECT 'refund ' || r.id AS subject, r.credits, array_remove(ARRAY[r.withdrawal], NULL) AS withdrawals, r.given_back,
+                   r.state = 'failed' AS is_undone, t.payment_id, r.state IN ('pending', 'succeeded') AS is_away, true AS is_once
             FROM billing_topuprefund r JOIN billing_topup t ON t.id = r.topup_id
             UNION ALL
-            SELECT 'dispute ' || d.id, d.credits, d.withdrawal, d.given_back, d.state IN ('won', 'closed'), t.payment_id,
-                   d.state IN ('open', 'lost')
+            SELECT 'dispute ' || d.id, d.credits, array_remove(d.earlier_withdrawals || d.withdrawal, NULL), d.given_back,
+                   d.state IN ('won', 'closed'), t.payment_id, d.state IN ('open', 'lost'), false
             FROM billing_dispute d JOIN billing_topup t ON t.id = d.topup_id
         )
-        SELECT b.subject, format('took %s by transaction %s, whose withdrawals are %s; given back by %s', b.credits, b.withdrawal,
-                                 e.credits, b.given_back)
+        SELECT b.subject, format('took %s by transactions %s, whose withdrawals are %s, less %s given back; the last by %s', b.credits,
+                                 b.withdrawals, e.credits, g.credits, b.given_back)
         FROM back b
-        LEFT JOIN LATERAL (SELECT -sum(credits) AS credits, bool_and(payment_id = b.payment_id) AS is_of_it FROM billing_ledgerentry
-                           WHERE transaction_id = b.withdrawal AND kind = 'withdrawal') e ON true
-        WHERE b.credits <> coalesce(e.credits, 0) OR NOT coalesce(e.is_of_it, b.withdrawal IS NULL)
+        CROSS JOIN LATERAL (SELECT coalesce(-sum(credits), 0) AS credits, coalesce(bool_and(payment_id = b.payment_id), true) AS is_of_it,
+                                   count(DISTINCT transaction_id) AS transactions
+                            FROM billing_ledgerentry WHERE transaction_id = ANY(b.withdrawals) AND kind = 'withdrawal') e
+        CROSS JOIN LATERAL (SELECT coalesce(sum(r.credits), 0) AS credits
+                            FROM billing_ledgerentry r JOIN billing_ledgerentry o ON o.id = r.reverses_id
+                            WHERE o.transaction_id = ANY(b.withdrawals) AND o.kind = 'withdrawal') g
+        WHERE NOT e.is_of_it OR e.transactions <> cardinality(b.withdrawals)
+           OR b.credits > e.credits OR b.is_once AND b.credits <> e.credits
+           -- A dispute that was won and lost after all took what it had left in the wallet, and holds what it says.
+           OR b.is_away AND b.credits <> e.credits - g.credits
            OR NOT b.is_undone AND b.given_back IS NOT NULL
            -- Where a refund and a dispute were about the same money, the one that stays keeps the credits of the other.
            OR b.is_undone AND NOT EXISTS (SELECT FROM back o WHERE o.payment_id = b.payment_id AND o.is_away)
-              AND b.credits <> (SELECT coalesce(sum(r.credits), 0)
-                                FROM billing_ledgerentry r JOIN billing_ledgerentry o ON o.id = r.reverses_id
-                                WHERE o.transaction_id = b.withdrawal AND o.kind = 'withdrawal')
+              AND e.credits <> g.credits
         """,
     ),
     Rule(

@@ -7,6 +7,7 @@ the credits back reverses its entries.
 
 import pgtrigger
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
@@ -126,6 +127,14 @@ class TopUpRefund(models.Model):
         """Stripe's id of the payment that goes back."""
         return self.unapplied.payment_intent if self.unapplied else self.topup.payment_intent
 
+    def withdrawals(self) -> list[int]:
+        """The ledger's transactions that took credits for it: at most one, since a refund that failed never comes back."""
+        return [] if self.withdrawal is None else [self.withdrawal]
+
+    def took(self, transaction_id: int) -> None:
+        """Name what took its credits."""
+        self.withdrawal = transaction_id
+
 
 class DisputeState(models.TextChoices):
     WARNING = "warning", "Inquiry"  # the bank asks; no money has moved
@@ -136,7 +145,10 @@ class DisputeState(models.TextChoices):
 
 
 class Dispute(models.Model):
-    """A payment that a bank took back."""
+    """A payment that a bank took back: as Stripe had it at `told_at`.
+
+    `withdrawal` and `given_back` are the last ones: a dispute that was won and is lost later takes its credits again.
+    """
 
     stripe_id = models.CharField(max_length=255, unique=True)
     topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, related_name="disputes")
@@ -149,6 +161,9 @@ class Dispute(models.Model):
     has_frozen = models.BooleanField(default=False, help_text="The wallet was frozen for it, and is released with it.")
     withdrawal = models.BigIntegerField(null=True, blank=True)
     given_back = models.BigIntegerField(null=True, blank=True)
+    earlier_withdrawals = ArrayField(models.BigIntegerField(), default=list, blank=True)
+    told_at = models.DateTimeField(help_text="By Stripe's clock. What it said before counts no more.")
+    movement_count = models.PositiveSmallIntegerField(default=0, help_text="Of the money, that Stripe knew of by then.")
     evidence_due_at = models.DateTimeField(null=True, blank=True)
     opened_at = models.DateTimeField()
     changed_at = models.DateTimeField()
@@ -162,7 +177,34 @@ class Dispute(models.Model):
                 condition=Q(given_back__isnull=True) | Q(withdrawal__isnull=False), name="dispute_gives_back_what_it_took"
             ),
         )
-        triggers = (pgtrigger.Protect(name="is_kept", operation=pgtrigger.Delete), never_truncated())
+        triggers = (
+            pgtrigger.Trigger(
+                name="withdrawals_are_kept",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition(
+                    "((OLD.stripe_id, OLD.topup_id, OLD.opened_at) IS DISTINCT FROM (NEW.stripe_id, NEW.topup_id, NEW.opened_at)"
+                    " OR NEW.earlier_withdrawals IS DISTINCT FROM CASE"
+                    " WHEN OLD.withdrawal IS NULL OR NEW.withdrawal IS NOT DISTINCT FROM OLD.withdrawal THEN OLD.earlier_withdrawals"
+                    " ELSE OLD.earlier_withdrawals || OLD.withdrawal END"
+                    " OR OLD.withdrawal IS NOT NULL AND NEW.withdrawal IS NULL"
+                    " OR NEW.told_at < OLD.told_at)"
+                ),
+                func="RAISE EXCEPTION 'What a dispute moved in the ledger never changes, and it only follows later news.';",
+            ),
+            pgtrigger.Protect(name="is_kept", operation=pgtrigger.Delete),
+            never_truncated(),
+        )
 
     def __str__(self) -> str:
         return f"Dispute {self.stripe_id}"
+
+    @property
+    def withdrawals(self) -> list[int]:
+        """The ledger's transactions that took credits for it, the last one last."""
+        return [*self.earlier_withdrawals, *([] if self.withdrawal is None else [self.withdrawal])]
+
+    def took(self, transaction_id: int) -> None:
+        """Name what took its credits, again perhaps."""
+        self.earlier_withdrawals = self.withdrawals
+        self.withdrawal = transaction_id

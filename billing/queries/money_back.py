@@ -30,10 +30,8 @@ def disputes_of(wallet: Wallet) -> "QuerySet[Dispute]":
     return under_way().filter(topup__wallet=wallet).select_related("topup").order_by("-id")
 
 
-def entries(withdrawal: int | None) -> Sequence[LedgerEntry]:
+def entries(withdrawals: Sequence[int]) -> Sequence[LedgerEntry]:
     """Return the entries that took credits, and all that reversed one of them since, in the order in which they were written."""
-    if withdrawal is None:
-        return ()
-    taken = LedgerEntry.objects.filter(transaction_id=withdrawal)
+    taken = LedgerEntry.objects.filter(transaction_id__in=withdrawals)
     both = Q(pk__in=taken.values("pk")) | Q(reverses__in=taken.values("pk"))
     return tuple(LedgerEntry.objects.filter(both).select_related("lot").order_by("pk"))

@@ -2,14 +2,19 @@
 
 While the bank decides, the money is gone from our balance and the credits from the wallet, which is frozen. A dispute that
 is won puts exactly those credits back; one that is lost leaves things as they are. An inquiry moves nothing.
+
+No end is the last word: what was lost is won on appeal, what was won or closed is opened again, or lost after all. So what
+Stripe said last counts, whatever came here last, and the credits leave and return as often as the money does.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.db import transaction
 
 from billing.models import BillingNoticeKind, Dispute, DisputeState, StripeEvent, TopUp, Wallet, WalletStatus
+from billing.queries import money_back as queries
 from billing.services import customers, money_back, notices, platform_fees
 from billing.services.money_back import ACTOR, locked_topup
 from billing.services.stripe_handling import Handler
@@ -17,14 +22,8 @@ from config.base.database import retrying
 from config.base.exact import plain
 
 _ENDS: Final = {"won": DisputeState.WON, "lost": DisputeState.LOST, "warning_closed": DisputeState.CLOSED}
-# A dispute goes on from left to right. A lost one may still be won, on appeal.
-_NEXT: Final = {
-    DisputeState.WARNING: {DisputeState.WARNING, DisputeState.OPEN, DisputeState.WON, DisputeState.LOST, DisputeState.CLOSED},
-    DisputeState.OPEN: {DisputeState.OPEN, DisputeState.WON, DisputeState.LOST, DisputeState.CLOSED},
-    DisputeState.CLOSED: {DisputeState.LOST},
-    DisputeState.LOST: {DisputeState.WON},
-    DisputeState.WON: set(),
-}
+# What news of the same second tells later: an end comes after its dispute, and that after the inquiry.
+_RANK: Final = {DisputeState.WARNING: 0, DisputeState.OPEN: 1, DisputeState.CLOSED: 2, DisputeState.WON: 2, DisputeState.LOST: 2}
 # Within a state: an answer that was sent in is not unsent by older news.
 _ANSWERED: Final = {"warning_under_review", "under_review", "appeal_under_review"}
 
@@ -32,8 +31,8 @@ _ANSWERED: Final = {"warning_under_review", "under_review", "appeal_under_review
 def state_of(told: dict[str, Any]) -> DisputeState:
     """Return what a status of Stripe's means here; one that is not known is an open dispute, the careful reading.
 
-    A dispute that was `prevented` never becomes a chargeback. It was either stopped, or settled by giving the money back:
-    whether money left us says which.
+    One that is appealed has been lost, and stays so unless the appeal is won. A dispute that was `prevented` never becomes a
+    chargeback. It was either stopped, or settled by giving the money back: whether money left us says which.
     """
     status: str = told["status"]
     if status == "prevented":
@@ -41,35 +40,38 @@ def state_of(told: dict[str, Any]) -> DisputeState:
         return DisputeState.LOST if moved < 0 else DisputeState.CLOSED
     if status in _ENDS:
         return _ENDS[status]
+    if status.startswith("appeal_"):
+        return DisputeState.LOST
     return DisputeState.WARNING if status.startswith("warning_") else DisputeState.OPEN
 
 
-def apply(told: dict[str, Any], now: datetime) -> str:
-    """Follow a dispute object of Stripe's; return what that did. An older state than ours changes nothing.
+def apply(told: dict[str, Any], now: datetime, *, told_at: datetime | None = None) -> str:
+    """Follow a dispute object as Stripe had it at `told_at` (`now` if it was just asked); return what that did.
 
-    Raises NotOurs (no such payment here), NotYet (its payment has not been credited).
+    What Stripe said before what we know changes nothing. Raises NotOurs (no such payment here), NotYet (its payment has not
+    been credited).
     """
     state = state_of(told)
+    news = _News(told, state, told_at or now)
 
     def work() -> str:
         with transaction.atomic():
             topup = locked_topup(payment_intent=told.get("payment_intent"), charge=told.get("charge"))
             # Before the dispute's own row: two disputes of one wallet hand the frozen wallet on to each other.
             Wallet.objects.select_for_update().get(pk=topup.wallet_id)
-            dispute, is_new = _row_of(told, topup, now)
-            before = DisputeState(dispute.state)
-            if not is_new and _is_old(dispute, told, state):
+            dispute, is_new = _row_of(news, topup, now)
+            if not is_new and not news.is_later_than(dispute):
                 return f"Dispute {told['id']} was {dispute.get_state_display().lower()} already."
-            if state in money_back.DISPUTES_AWAY:
-                reason = f"Dispute {dispute.stripe_id}: {dispute.reason}"
-                money_back.take(dispute, topup, reason=reason, actor=ACTOR, now=now)
-            elif state in {DisputeState.WON, DisputeState.CLOSED}:
-                reason = f"Dispute {dispute.stripe_id} was {state.label.lower()}"
-                money_back.give_back(dispute, topup, reason=reason, actor=ACTOR, now=now)
-            dispute.state, dispute.stripe_status, dispute.changed_at = state, told["status"], now
+            before, was_said = DisputeState(dispute.state), dispute.stripe_status
+            _move(dispute, topup, news, now)
+            if is_new or (before, was_said) != (state, told["status"]):
+                dispute.changed_at = now
+            dispute.state, dispute.stripe_status = state, told["status"]
+            dispute.told_at, dispute.movement_count = news.told_at, news.movement_count
+            dispute.reason, dispute.evidence_due_at = news.reason, news.evidence_due_at
             if state == DisputeState.OPEN and before != DisputeState.OPEN:
                 _freeze(dispute, topup)
-                notices.owe(kind=BillingNoticeKind.DISPUTE_OPENED, about=dispute, now=now)
+                notices.owe(kind=BillingNoticeKind.DISPUTE_OPENED, about=dispute, now=now, cause=_cause(dispute, before))
             elif state != DisputeState.OPEN:
                 _release(dispute, topup)
             dispute.save()
@@ -78,11 +80,45 @@ def apply(told: dict[str, Any], now: datetime) -> str:
     return retrying(work)
 
 
-def _row_of(told: dict[str, Any], topup: TopUp, now: datetime) -> tuple[Dispute, bool]:
-    due_by = (told.get("evidence_details") or {}).get("due_by")
-    reason = (told.get("reason") or "")[:100]
-    due_at = datetime.fromtimestamp(due_by, UTC) if due_by else None
-    dispute, is_new = Dispute.objects.select_for_update(of=("self",)).get_or_create(
+@dataclass(frozen=True, slots=True)
+class _News:
+    """A dispute as Stripe had it at one moment."""
+
+    told: dict[str, Any]
+    state: DisputeState
+    told_at: datetime
+
+    @property
+    def movement_count(self) -> int:
+        return len(_moved(self.told))
+
+    @property
+    def reason(self) -> str:
+        return str(self.told.get("reason") or "")[:100]
+
+    @property
+    def evidence_due_at(self) -> datetime | None:
+        due_by = (self.told.get("evidence_details") or {}).get("due_by")
+        return datetime.fromtimestamp(due_by, UTC) if due_by else None
+
+    def is_later_than(self, dispute: Dispute) -> bool:
+        """Say whether this tells more than what we know.
+
+        Stripe's clock gives seconds, and several events may share one: then whoever knows of more movements of the money
+        was later, then whoever tells of an end.
+        """
+        ours, known = (self.told_at, self.movement_count), (dispute.told_at, dispute.movement_count)
+        if ours != known:
+            return ours > known
+        rank, before = _RANK[self.state], _RANK[DisputeState(dispute.state)]
+        if rank != before:
+            return rank > before
+        return dispute.stripe_status not in _ANSWERED or self.told["status"] in _ANSWERED or self.state != dispute.state
+
+
+def _row_of(news: _News, topup: TopUp, now: datetime) -> tuple[Dispute, bool]:
+    told = news.told
+    return Dispute.objects.select_for_update(of=("self",)).get_or_create(
         stripe_id=told["id"],
         defaults={
             "topup": topup,
@@ -92,21 +128,27 @@ def _row_of(told: dict[str, Any], topup: TopUp, now: datetime) -> tuple[Dispute,
             "state": DisputeState.WARNING,
             "opened_at": datetime.fromtimestamp(told["created"], UTC),
             "changed_at": now,
-            "reason": reason,
-            "evidence_due_at": due_at,
+            "told_at": news.told_at,
         },
     )
-    if not _is_old(dispute, told, state_of(told)):
-        dispute.reason, dispute.evidence_due_at = reason, due_at
-    return dispute, is_new
 
 
-def _is_old(dispute: Dispute, told: dict[str, Any], state: DisputeState) -> bool:
-    """Say whether this was so before what we know."""
-    before = DisputeState(dispute.state)
-    if state not in _NEXT[before] or (before == DisputeState.CLOSED and dispute.withdrawal is not None):
-        return True
-    return state == before and dispute.stripe_status in _ANSWERED and told["status"] not in _ANSWERED
+def _move(dispute: Dispute, topup: TopUp, news: _News, now: datetime) -> None:
+    """Let the credits go where the money went: away, back, or to another amount."""
+    was_away, is_away = dispute.state in money_back.DISPUTES_AWAY, news.state in money_back.DISPUTES_AWAY
+    money = (news.told["amount"], news.told["currency"].upper())
+    is_another = money != (dispute.amount_minor, dispute.currency)
+    if was_away and (not is_away or is_another):
+        reason = f"Dispute {dispute.stripe_id} {'is about another amount' if is_away else f'was {news.state.label.lower()}'}"
+        money_back.give_back(dispute, topup, reason=reason, actor=ACTOR, now=now)
+    dispute.amount_minor, dispute.currency = money
+    if is_away and (not was_away or is_another):
+        money_back.take(dispute, topup, reason=f"Dispute {dispute.stripe_id}: {news.reason}", actor=ACTOR, now=now)
+
+
+def _cause(dispute: Dispute, before: DisputeState) -> str:
+    """Name the notice of a dispute that is opened again apart from that of its first opening."""
+    return f"{dispute.pk}-{dispute.told_at:%Y%m%dT%H%M%S}" if before in queries.OVER else ""
 
 
 def _freeze(dispute: Dispute, topup: TopUp) -> None:
@@ -136,13 +178,13 @@ def _moved(told: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _on_dispute(event: StripeEvent, now: datetime) -> str:
-    return apply(event.object, now)
+    return apply(event.object, now, told_at=event.happened_at)
 
 
 def _on_funds(event: StripeEvent, now: datetime) -> str:
     """The money moved: what the bank charges for the dispute, or gives back, is a fee of the payment."""
     told = event.object
-    done = apply(told, now)
+    done = apply(told, now, told_at=event.happened_at)
     payment = Dispute.objects.select_related("topup__payment").get(stripe_id=told["id"]).topup.payment
     if payment is None:
         return done

@@ -13,6 +13,7 @@ from billing.models import Dispute, DisputeState, RefundState, TopUp, TopUpRefun
 from billing.services import withdrawals
 from billing.services.stripe_handling import NotOurs, NotYet
 from billing.services.withdrawals import Back
+from config.base.exact import ZERO
 from pricing.models import SpentRefundPolicy
 from pricing.queries import workspace
 
@@ -56,10 +57,11 @@ def went_back_minor(topup: TopUp, *, but: Row | None = None) -> int:
 
 
 def take(row: Row, topup: TopUp, *, reason: str, actor: str, now: datetime) -> None:
-    """Withdraw the credits of the money that a row takes back, once. The row is the caller's to save."""
-    if row.withdrawal is not None or topup.payment is None or (isinstance(row, TopUpRefund) and row.unapplied_id is not None):
+    """Withdraw the credits of the money that a row takes back, which it does not so far. The row is the caller's to save."""
+    if topup.payment is None or (isinstance(row, TopUpRefund) and row.unapplied_id is not None):
         return
     back = min(went_back_minor(topup, but=row) + amount_of(row, topup), topup.amount_minor)
+    kept = sum((withdrawals.still_out(one) for one in row.withdrawals), ZERO)
     taken = withdrawals.withdraw(
         payment=topup.payment,
         back=Back(back, topup.amount_minor),
@@ -68,7 +70,9 @@ def take(row: Row, topup: TopUp, *, reason: str, actor: str, now: datetime) -> N
         actor=actor,
         now=now,
     )
-    row.withdrawal, row.credits = taken.transaction_id, taken.credits
+    if taken.transaction_id is not None:
+        row.took(taken.transaction_id)
+    row.credits, row.given_back = kept + taken.credits, None
 
 
 def give_back(row: Row, topup: TopUp, *, reason: str, actor: str, now: datetime) -> None:
@@ -82,14 +86,13 @@ def give_back(row: Row, topup: TopUp, *, reason: str, actor: str, now: datetime)
     _give(row, still if overlaps else None, reason=reason, actor=actor, now=now)
     over: list[Row] = [*topup.refunds.filter(state__in=_REFUNDS_OVER), *topup.disputes.filter(state__in=_DISPUTES_OVER)]
     for ended in over:
-        if ended != row and ended.withdrawal is not None and not withdrawals.is_given_back(ended.withdrawal):
+        if ended != row and any(withdrawals.still_out(one) for one in ended.withdrawals):
             _give(ended, still, reason=reason, actor=actor, now=now)
             ended.save(update_fields=["given_back"])
 
 
 def _give(row: Row, still: Back | None, *, reason: str, actor: str, now: datetime) -> None:
-    if row.withdrawal is None:
-        return
-    posted = withdrawals.give_back(transaction_id=row.withdrawal, reason=reason[:500], actor=actor, now=now, still=still)
-    if posted is not None and row.given_back is None:
-        row.given_back = posted.transaction_id
+    for withdrawal in reversed(row.withdrawals):
+        posted = withdrawals.give_back(transaction_id=withdrawal, reason=reason[:500], actor=actor, now=now, still=still)
+        if posted is not None and row.given_back is None:
+            row.given_back = posted.transaction_id

@@ -119,11 +119,11 @@ def give_back(*, transaction_id: int, reason: str, actor: str, now: datetime, st
     return posted
 
 
-def is_given_back(transaction_id: int) -> bool:
-    """Say whether every credit of a withdrawal has gone back."""
+def still_out(transaction_id: int) -> Decimal:
+    """Return how many credits of a withdrawal have not gone back."""
     taken = LedgerEntry.objects.filter(transaction_id=transaction_id, kind=EntryKind.WITHDRAWAL, credits__lt=0)
     done = given_back(taken)
-    return all(-entry.credits == done[entry.pk][0] for entry in taken)
+    return sum((-entry.credits - done[entry.pk][0] for entry in taken), ZERO)
 
 
 def _reverse(journal: Journal, entry: LedgerEntry, credits: Decimal) -> OpenLot:

@@ -182,9 +182,11 @@ class TestDispute:
         spends_400(caller)
         told = disputed(topup)
         taken = stripe_objects.balance_transaction(amount=-500, fee=1500, net=-2000, type="adjustment")
-        happened = stripe_objects.event("charge.dispute.funds_withdrawn", told | {"balance_transactions": [taken]})
+        happened = stripe_objects.event(
+            "charge.dispute.funds_withdrawn", told | {"balance_transactions": [taken]}, created=int(NOW.timestamp())
+        )
         disputes.HANDLERS["charge.dispute.funds_withdrawn"](stripe_objects.stored(happened), NOW)
-        disputes.apply(told | {"status": "lost"}, NOW)
+        disputes.apply(told | {"status": "lost", "balance_transactions": [taken]}, NOW)
         assert balances() == {Account.RECEIVABLES: Decimal(4), Account.REVENUE: Decimal(-4)}
         assert accounts.fee_posting(PlatformFee.objects.get().amount) == (Account.PLATFORM_FEES, Account.PAYMENTS_CLEARING, Decimal(15))
         ann.refresh_from_db()

@@ -113,6 +113,7 @@ class TestAnOrder:
             state="open",
             opened_at=NOW,
             changed_at=NOW,
+            told_at=NOW,
         )
         assert topup.payment
         PlatformFee.objects.create(

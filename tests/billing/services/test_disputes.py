@@ -1,19 +1,23 @@
 """Disputes: credits go and come back to the last unit, and a frozen wallet is released by whoever froze it."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import permutations
 from threading import Thread
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.contrib.auth.models import User
+from django.db import ProgrammingError, connection
 
-from billing.models import Dispute, DisputeState, PlatformFee, TopUp, Wallet, WalletStatus
+from billing.models import BillingNotice, Dispute, DisputeState, PlatformFee, TopUp, Wallet, WalletStatus
 from billing.services import checking, customers, disputes, ledger, topup_refunds
+from config.roles import Role
 from pricing.models import SpentRefundPolicy, Workspace
 from tests import stripe_objects
 from tests.billing.factories import a_caller, a_wallet
-from tests.billing.topups import NOW, a_paid_topup
+from tests.billing.topups import NOW, a_paid_topup, an_order
+from tests.people import a_person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,6 +43,10 @@ def standing(wallet: Wallet) -> tuple[Decimal, str]:
 
 def spend(wallet: Wallet, credits: str) -> None:
     ledger.adjust(wallet_id=wallet.pk, credits=-Decimal(credits), reason="Spent", actor="system:tests", now=NOW)
+
+
+def later(minutes: int) -> datetime:
+    return NOW + timedelta(minutes=minutes)
 
 
 def is_clean() -> bool:
@@ -153,6 +161,100 @@ class TestAmounts:
         disputes.apply(dispute, NOW)
         disputes.apply(dispute | {"status": "lost"}, NOW)
         assert standing(wallet)[0] == 300
+
+
+class TestLostAfterAll:
+    """No end is the last word: what Stripe said last counts, and the credits leave and return as often as the money."""
+
+    @pytest.mark.parametrize("policy", SpentRefundPolicy)
+    @pytest.mark.parametrize("spent", ["0", "0.000001", "77.7", "500"])
+    @pytest.mark.parametrize("end", ["won", "prevented", "warning_closed"])
+    def test_takes_the_credits_again(self, wallet: Wallet, topup: TopUp, end: str, spent: str, policy: SpentRefundPolicy) -> None:
+        Workspace.objects.update_or_create(pk=1, defaults={"spent_refund_policy": policy})
+        dispute = told(topup)
+        disputes.apply(dispute, NOW)
+        disputes.apply(dispute | {"status": end}, later(1))
+        if Decimal(spent):
+            spend(wallet, spent)
+        disputes.apply(dispute | {"status": "lost"}, later(2))
+        written_off = policy == SpentRefundPolicy.WRITE_OFF
+        assert standing(wallet) == (0 if written_off else -Decimal(spent), WalletStatus.ACTIVE)
+        row = Dispute.objects.get()
+        assert (row.state, row.credits, row.given_back, len(row.earlier_withdrawals)) == (DisputeState.LOST, 500, None, 1)
+        assert is_clean()
+        disputes.apply(dispute | {"status": "won"}, later(3))
+        assert standing(wallet) == (500 - Decimal(spent), WalletStatus.ACTIVE)
+        assert is_clean()
+
+    def test_freezes_again_when_it_is_opened_again_and_tells_of_it(self, wallet: Wallet, topup: TopUp) -> None:
+        User.objects.filter(pk=a_person(Role.FINANCE).pk).update(email="ann@example.com")
+        dispute = told(topup)
+        for minutes, status in enumerate(["needs_response", "won", "under_review", "under_review"]):
+            disputes.apply(dispute | {"status": status}, later(minutes))
+        assert standing(wallet) == (0, WalletStatus.FROZEN)
+        assert BillingNotice.objects.filter(kind="dispute_opened").count() == 2
+        disputes.apply(dispute | {"status": "lost"}, later(4))
+        assert standing(wallet) == (0, WalletStatus.ACTIVE)
+        assert is_clean()
+
+    def test_older_news_changes_nothing_whatever_it_says(self, wallet: Wallet, topup: TopUp) -> None:
+        dispute = told(topup)
+        disputes.apply(dispute | {"status": "lost"}, later(5))
+        for minutes, status in ((4, "won"), (0, "needs_response"), (1, "warning_closed")):
+            assert "lost already" in disputes.apply(dispute | {"status": status}, later(9), told_at=later(minutes))
+        assert standing(wallet) == (0, WalletStatus.ACTIVE)
+
+    def test_more_movements_are_later_within_a_second(self, wallet: Wallet, topup: TopUp) -> None:
+        gone = stripe_objects.balance_transaction(amount=-500, fee=0, net=-500, type="adjustment")
+        dispute = told(topup, status="prevented")
+        disputes.apply(dispute | {"balance_transactions": [gone]}, NOW)
+        disputes.apply(dispute, NOW)
+        assert standing(wallet)[0] == 0
+        assert Dispute.objects.get().state == DisputeState.LOST
+
+    def test_while_a_refund_keeps_some_of_its_credits(self, wallet: Wallet, topup: TopUp) -> None:
+        """Of 500 disputed, 300 were refunded meanwhile: won, it returns 200 and keeps 300 for the refund; lost, it takes those 200."""
+        dispute = told(topup)
+        disputes.apply(dispute, NOW)
+        refund = stripe_objects.refund(payment_intent=topup.payment_intent, amount=300, status="pending")
+        topup_refunds.apply(refund, NOW)
+        disputes.apply(dispute | {"status": "won"}, later(1))
+        assert standing(wallet)[0] == 200
+        disputes.apply(dispute | {"status": "lost"}, later(2))
+        assert (standing(wallet)[0], Dispute.objects.get().credits) == (0, 500)
+        assert is_clean()
+        topup_refunds.apply(refund | {"status": "failed"}, later(3))
+        assert standing(wallet)[0] == 0
+        disputes.apply(dispute | {"status": "won"}, later(4))
+        assert standing(wallet)[0] == 500
+        assert is_clean()
+
+    def test_about_another_amount(self, wallet: Wallet, topup: TopUp) -> None:
+        dispute = told(topup, amount=500, status="warning_needs_response")
+        disputes.apply(dispute, NOW)
+        for minutes, (amount, left) in enumerate([(200, 300), (500, 0), (100, 400)], start=1):
+            disputes.apply(dispute | {"amount": amount, "status": "needs_response"}, later(minutes))
+            assert standing(wallet)[0] == left
+            assert is_clean()
+        disputes.apply(dispute | {"amount": 100, "status": "won"}, later(4))
+        assert standing(wallet) == (500, WalletStatus.ACTIVE)
+        assert is_clean()
+
+    def test_database_keeps_what_took_the_credits(self, topup: TopUp) -> None:
+        dispute = told(topup)
+        for minutes, status in enumerate(["needs_response", "won", "lost"]):
+            disputes.apply(dispute | {"status": status}, later(minutes))
+        other = an_order(topup.wallet)
+        changes: list[dict[str, Any]] = [
+            {"earlier_withdrawals": []},
+            {"withdrawal": 1},
+            {"withdrawal": None},
+            {"told_at": NOW},
+            {"topup": other},
+        ]
+        for change in changes:
+            with pytest.raises(ProgrammingError, match="never changes"):
+                Dispute.objects.update(**change)
 
 
 class TestStatuses:

@@ -155,7 +155,7 @@ class TestSending:
         topup_refunds.request(topup_id=topup.pk, amount_minor=40_000, reason="Unhappy", requested_by=people.a_person(name="cem"), now=NOW)
         dispute = Dispute.objects.create(
             stripe_id="dp_1", topup=topup, amount_minor=1234, currency="USD", state=DisputeState.OPEN, opened_at=NOW, changed_at=NOW,
-            evidence_due_at=NOW, reason="fraudulent",
+            told_at=NOW, evidence_due_at=NOW, reason="fraudulent",
         )  # fmt: skip
         notices.owe(kind=BillingNoticeKind.DISPUTE_OPENED, about=dispute, now=NOW)
         auto = saving.an_auto_topup(wallet)
