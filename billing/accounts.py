@@ -20,8 +20,9 @@ it are in balance by construction.
 | payout to our bank | bank | payments clearing |
 
 `lot transfers` is left with a balance only where an overdraft was charged at another unit value than the deposit that
-settles it: the gain or loss of that settlement. Fees and payouts are no entries of the ledger but rows of their own;
-what is left in `payments clearing` is what Stripe still owes us, and differences of exchange.
+settles it: the gain or loss of that settlement. Fees and payouts are no entries of the ledger but rows of their own; the
+trial balance (`billing.queries.trial_balance`) adds them. What is left in `payments clearing` is what Stripe still owes
+us, what was paid on other rails, and differences of exchange.
 """
 
 from decimal import Decimal

@@ -60,8 +60,11 @@ class TopUpRefundAdmin(ReadOnlyAdmin, DecidedByASecondPerson, KeysetAdmin):
         return (*shown, "author", "asked", "decider", "changed", "decision_why")
 
     def offered(self, row: TopUpRefund, user_id: int | None) -> set[str]:
-        """Offer sending again to what has not arrived at Stripe."""
-        return {"send_again"} if row.state == RefundState.APPROVED else super().offered(row, user_id)
+        """Offer sending again to what has not arrived at Stripe, and no approval of what was overtaken."""
+        if row.state == RefundState.APPROVED:
+            return {"send_again"}
+        offered = super().offered(row, user_id)
+        return offered - {"approve"} if "approve" in offered and topup_refunds.overtaken(row) else offered
 
     @approving(permission=APPROVE, description="It is sent to Stripe at once: the money goes back, and the credits leave the wallet.")
     def approve(self, request: HttpRequest, form: DecideDialog, row: TopUpRefund) -> str:
@@ -129,9 +132,11 @@ class TopUpRefundAdmin(ReadOnlyAdmin, DecidedByASecondPerson, KeysetAdmin):
         return f"{_OUTCOMES[RefundState(row.state)]} {row.failure}".strip()
 
     @admin.display(description="effect")
-    def effect(self, row: TopUpRefund) -> SafeString:
+    def effect(self, row: TopUpRefund) -> SafeString | str:
         if row.unapplied:
             return format_html("{} goes back, which was not credited: no credits move.", charged(row.amount_minor, row.currency))
+        if why := topup_refunds.overtaken(row):
+            return f"It cannot be approved. {why}"
         return SafeString(render_to_string("admin/billing/refund_effect.html", preview_context(row.topup, row.amount_minor)))
 
     @admin.display(description="entries")

@@ -127,6 +127,7 @@ class TopUpRefund(models.Model):
         """Stripe's id of the payment that goes back."""
         return self.unapplied.payment_intent if self.unapplied else self.topup.payment_intent
 
+    @property
     def withdrawals(self) -> list[int]:
         """The ledger's transactions that took credits for it: at most one, since a refund that failed never comes back."""
         return [] if self.withdrawal is None else [self.withdrawal]

@@ -19,7 +19,7 @@ from billing.services import charging
 from billing.services.charging import KeyTaken
 from billing.services.customers import ensure_overdraft_lot
 from billing.services.idempotency import Call, claim, find_effect, next_effect_id
-from billing.services.journal import lock_wallet
+from billing.services.journal import lock_wallet, settle_freed
 from billing.services.ledger import write_off_expired
 from config.base.database import retrying
 from pricing import price_book
@@ -121,6 +121,7 @@ def release(*, caller: Caller, hold_id: int, now: datetime) -> Hold:
         if hold.status == HoldStatus.OPEN:
             hold.status, hold.ended_at = HoldStatus.RELEASED, now
             hold.save(update_fields=["status", "ended_at"])
+            settle_freed(lock_wallet(hold.wallet_id, now=now), now=now)
         elif hold.status == HoldStatus.CAPTURED:
             raise HoldEnded("The hold was captured. Refund the event instead.", hold_status=hold.status)
         return hold
@@ -144,7 +145,7 @@ def expire_due(*, now: datetime) -> int:
     for wallet_id in wallet_ids:
         try:
             with transaction.atomic():
-                lock_wallet(wallet_id, now=now)
+                settle_freed(lock_wallet(wallet_id, now=now), now=now)
         except DatabaseError:
             log.exception("holds of wallet %s could not be ended; the next sweep tries again", wallet_id)
     return len(wallet_ids)

@@ -145,6 +145,25 @@ def settle_from_lots(journal: Journal) -> None:
             free -= settle_overdraft(journal, lot, most=free)
 
 
+def settle_excess(journal: Journal) -> None:
+    """Pay what the wallet owes from bought credits that came back or became free, where it owes more than it may.
+
+    Else they could be spent anew and the debt would stay; a debt within the limit takes away from what is available anyway.
+    """
+    overdraft = journal.wallet.overdraft
+    if overdraft is not None and -overdraft.remaining > journal.wallet.overdraft_limit:
+        settle_from_lots(journal)
+
+
+def settle_freed(wallet: WalletState, *, now: datetime) -> None:
+    """Do the same for a wallet that is locked, when holds that had set credits aside have ended."""
+    journal = Journal(wallet, "system:debts", now)
+    settle_excess(journal)
+    if journal.entries:
+        post(journal)
+        lower_credit_limit(wallet)
+
+
 def lower_credit_limit(wallet: WalletState) -> None:
     """Take back the room that captures above their hold had made in the overdraft lot, as far as it has been settled."""
     if overdraft := wallet.overdraft:

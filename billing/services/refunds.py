@@ -17,7 +17,7 @@ from billing.events import Caller
 from billing.models import EntryKind, LedgerEntry, UsageRecord
 from billing.services.charging import KeyTaken
 from billing.services.idempotency import Call, find_effect
-from billing.services.journal import Journal, Posted, lock_wallet, lower_credit_limit, post, replayed
+from billing.services.journal import Journal, Posted, lock_wallet, lower_credit_limit, post, replayed, settle_excess
 from billing.services.reversals import fill, given_back, unsettle
 from config.base.database import retrying
 from config.base.exact import ZERO, plain
@@ -71,6 +71,7 @@ def refund_event(
                     value = share(-charge.credits, -charge.value, part, left=remainder, value_left=-charge.value - done_value)
                     _give_back(journal, charge, part, value)
                     wanted -= part
+            settle_excess(journal)
             posted = post(journal, call=call)
             lower_credit_limit(wallet)
             return posted

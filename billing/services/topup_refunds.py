@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from billing.errors import DecisionRefused, RefundExceedsPayment, StripeRefused, StripeUnavailable, UnknownRefund
@@ -52,11 +52,49 @@ _NOT_BACK: Final = (RefundState.FAILED, RefundState.REJECTED)
 
 def refundable(topup: TopUp) -> int:
     """Return how many minor units of a top-up nobody has refunded, asked to refund, or disputed."""
+    return _left(topup, topup.refunds.filter(unapplied=None).exclude(state__in=_NOT_BACK))
+
+
+def refundable_by(refund: TopUpRefund) -> int:
+    """Return how many minor units could go back by a refund that waits now; who waits as well takes nothing away."""
+    others = _others(refund).exclude(state__in=(*_NOT_BACK, RefundState.REQUESTED))
+    return _left(refund.topup, others)
+
+
+def overtaken(refund: TopUpRefund) -> str:
+    """Say why a refund that is not sent yet cannot go out any more as it was asked for; empty while it can."""
+    if refund.unapplied_id is not None:  # nothing else takes from a payment that was not credited
+        return ""
+    left = refundable_by(refund)
+    if refund.amount_minor <= left:
+        return ""
+    topup = refund.topup
+    since = [
+        f"{_money(money_back.amount_of(one, topup), topup)} were disputed ({one.stripe_id})"
+        for one in topup.disputes.filter(state__in=money_back.DISPUTES_AWAY).order_by("pk")
+    ]
+    since += [
+        f"{_money(one.amount_minor, topup)} are refunded already ({one.stripe_id or f'refund {one.pk}'})"
+        for one in _others(refund).exclude(state__in=(*_NOT_BACK, RefundState.REQUESTED)).order_by("pk")
+    ]
+    now = f"{_money(left, topup)} can be refunded now. Ask for at most that anew." if left else "Nothing is left to refund."
+    return f"This refund of {_money(refund.amount_minor, topup)} was overtaken: {', '.join(since)}. {now}"
+
+
+def _others(refund: TopUpRefund) -> QuerySet[TopUpRefund]:
+    return TopUpRefund.objects.filter(topup=refund.topup_id, unapplied=None).exclude(pk=refund.pk)
+
+
+def _left(topup: TopUp, refunds: QuerySet[TopUpRefund]) -> int:
     if topup.status != TopUpStatus.PAID:
         return 0
-    asked = topup.refunds.filter(unapplied=None).exclude(state__in=_NOT_BACK).aggregate(sum=Coalesce(Sum("amount_minor"), 0))["sum"]
+    asked = refunds.aggregate(sum=Coalesce(Sum("amount_minor"), 0))["sum"]
     disputed = sum(money_back.amount_of(one, topup) for one in topup.disputes.filter(state__in=money_back.DISPUTES_AWAY))
     return max(int(topup.amount_minor) - int(asked) - disputed, 0)
+
+
+def _money(amount_minor: int, topup: TopUp) -> str:
+    return f"{plain(to_major(amount_minor, topup.currency))} {topup.currency}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +138,9 @@ def request(*, topup_id: int, amount_minor: int, reason: str, requested_by: User
         topup = TopUp.objects.select_for_update().get(pk=topup_id)
         left = refundable(topup)
         if not 0 < amount_minor <= left:
-            money = f"{plain(to_major(left, topup.currency))} {topup.currency}"
-            raise RefundExceedsPayment(f"{money} of this top-up can be refunded. Ask for at most that.", refundable_minor=left)
+            raise RefundExceedsPayment(
+                f"{_money(left, topup)} of this top-up can be refunded. Ask for at most that.", refundable_minor=left
+            )
         return _ask(TopUpRefund(topup=topup, amount_minor=amount_minor, reason=reason, requested_by=requested_by, created_at=now))
 
 
@@ -138,11 +177,17 @@ def _ask(refund: TopUpRefund) -> TopUpRefund:
 
 
 def decide(*, refund_id: int, is_approved: bool, reason: str, decided_by: User, now: datetime) -> TopUpRefund:
-    """Approve or reject a refund that another person asked for. Raises UnknownRefund, DecisionRefused."""
+    """Approve or reject a refund that another person asked for.
+
+    One that a dispute or another refund has overtaken cannot be approved: it keeps waiting, to be rejected or until the
+    dispute is won. Raises UnknownRefund, DecisionRefused, RefundExceedsPayment.
+    """
     with transaction.atomic():
         refund = _waiting(refund_id)
         if refund.requested_by == decided_by:
             raise DecisionRefused("You asked for this refund, so somebody else must decide. You may withdraw the request.")
+        if is_approved and (why := overtaken(refund)):
+            raise RefundExceedsPayment(why, refundable_minor=refundable_by(refund))
         refund.decided_by = decided_by
         return _end_waiting(refund, RefundState.APPROVED if is_approved else RefundState.REJECTED, reason, now)
 
@@ -157,7 +202,9 @@ def withdraw(*, refund_id: int, reason: str, by: User, now: datetime) -> TopUpRe
 
 
 def _waiting(refund_id: int) -> TopUpRefund:
-    refund = TopUpRefund.objects.select_for_update(of=("self",)).select_related("requested_by").filter(pk=refund_id).first()
+    """Lock a request and its top-up first, as whoever moves its money does, so that what is left of it stays so."""
+    TopUp.objects.select_for_update().filter(refunds=refund_id).first()
+    refund = TopUpRefund.objects.select_for_update(of=("self",)).select_related("requested_by", "topup").filter(pk=refund_id).first()
     if refund is None:
         raise UnknownRefund("There is no such refund.")
     if refund.state != RefundState.REQUESTED:
@@ -174,16 +221,20 @@ def _end_waiting(refund: TopUpRefund, state: RefundState, reason: str, now: date
 def send(*, refund_id: int, gateway: Gateway, now: datetime) -> TopUpRefund:
     """Have Stripe pay an approved refund back; sent again, it is the same refund there.
 
-    Stripe forgets idempotency keys after a day: whoever sends again `looks_first` for a refund with our number. Stripe's
-    refusal fails the refund. When Stripe does not answer it stays approved, and `send_approved` tries again.
-    Raises StripeUnavailable, StripeRefused.
+    Stripe forgets idempotency keys after a day: so a refund with our number is looked for first. Stripe's
+    refusal fails the refund, and so does money that went back otherwise since it was approved: then Stripe is not asked.
+    When Stripe does not answer it stays approved, and `send_approved` tries again.
+    Raises StripeUnavailable, StripeRefused, RefundExceedsPayment.
     """
     refund = TopUpRefund.objects.select_related("topup", "unapplied").get(pk=refund_id)
     if refund.state != RefundState.APPROVED or refund.stripe_id:
         return refund
     waiting = TopUpRefund.objects.filter(pk=refund_id, state=RefundState.APPROVED)
     try:
-        answer = _sent_before(refund, gateway) or _create(refund, gateway)
+        answer = _sent_before(refund, gateway)
+        if answer is None:
+            _fail_if_overtaken(refund, now)
+            answer = _create(refund, gateway)
     except StripeRefused as refusal:
         waiting.update(state=RefundState.FAILED, failure=refusal.detail[:500], changed_at=now)
         raise
@@ -194,6 +245,19 @@ def send(*, refund_id: int, gateway: Gateway, now: datetime) -> TopUpRefund:
         apply(answer, now)
     refund.refresh_from_db()
     return refund
+
+
+def _fail_if_overtaken(refund: TopUpRefund, now: datetime) -> None:
+    """Raises RefundExceedsPayment. What happens between this look and the call is Stripe's to refuse."""
+    with transaction.atomic():
+        TopUp.objects.select_for_update().get(pk=refund.topup_id)
+        row = TopUpRefund.objects.select_for_update(of=("self",)).select_related("topup").get(pk=refund.pk)
+        why = overtaken(row) if row.state == RefundState.APPROVED else ""
+        if why:
+            row.state, row.failure, row.changed_at = RefundState.FAILED, f"It was not sent. {why}"[:500], now
+            row.save(update_fields=["state", "failure", "changed_at"])
+    if why:
+        raise RefundExceedsPayment(why, refundable_minor=refundable(row.topup))
 
 
 def _create(refund: TopUpRefund, gateway: Gateway) -> Answer:
@@ -214,7 +278,7 @@ def send_approved(*, gateway: Gateway, now: datetime) -> int:
     for pk in TopUpRefund.objects.filter(state=RefundState.APPROVED).order_by("pk").values_list("pk", flat=True):
         try:
             send(refund_id=pk, gateway=gateway, now=now)
-        except StripeRefused:
+        except (StripeRefused, RefundExceedsPayment):
             continue
         except StripeUnavailable:
             break

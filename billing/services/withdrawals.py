@@ -22,7 +22,7 @@ from django.db.models.functions import Coalesce
 from billing.allocation import OVERDRAFT, Movement, OpenLot, share, take
 from billing.models import EntryKind, LedgerEntry, Lot, LotKind, Payment
 from billing.services.customers import ensure_overdraft_lot
-from billing.services.journal import Journal, Posted, lock_wallet, lower_credit_limit, post, settle_from_lots
+from billing.services.journal import Journal, Posted, lock_wallet, lower_credit_limit, post, settle_excess, settle_from_lots
 from billing.services.reversals import fill, given_back, unsettle
 from config.base.exact import CONTEXT, CREDIT_STEP, ZERO, Rounding, round_money, round_to
 from pricing.models import SpentRefundPolicy
@@ -94,6 +94,7 @@ def foresee(*, payment: Payment, back: Back) -> Foreseen:
 def give_back(*, transaction_id: int, reason: str, actor: str, now: datetime, still: Back | None = None) -> Posted | None:
     """Reverse a withdrawal: every credit goes back to the lot that it left, and what was owed for it is owed no more.
 
+    Where the wallet owes more than it may for another payment, the credits pay that first, as they would have then.
     With `still`, money of the same payment that stays back for another reason keeps its credits out of the wallet. Credits
     of a lot that has expired since are written off by the next sweep, as they would have been anyway. None: nothing to give.
     """
@@ -114,6 +115,7 @@ def give_back(*, transaction_id: int, reason: str, actor: str, now: datetime, st
             unsettle(journal, lot)
     if not journal.entries:
         return None
+    settle_excess(journal)
     posted = post(journal)
     lower_credit_limit(wallet)
     return posted

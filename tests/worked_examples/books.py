@@ -7,14 +7,14 @@
 Lots are named A, B, C … in the order in which the wallet got them; what it owes is the lot `debt`.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from billing import accounts
 from billing.accounts import Account
 from billing.events import Caller, Charged, Refused
 from billing.models import LedgerEntry, Lot, LotKind, Wallet
+from billing.queries import trial_balance as books
 from billing.services import charging
 from tests.billing.factories import NOW, an_event
 
@@ -78,10 +78,7 @@ def refused(caller: Caller, *, at: datetime = NOW, **fields: Any) -> Refused:
 
 
 def trial_balance() -> dict[Account, Decimal]:
-    """Return what each account stands at, debits positive, over the whole ledger."""
-    totals: dict[Account, Decimal] = dict.fromkeys(Account, Decimal(0))
-    for entry in LedgerEntry.objects.select_related("lot"):
-        posting = accounts.posting(entry.kind, lot_kind=entry.lot.kind, credits=entry.credits, value=entry.value)
-        totals[posting.debit] += posting.amount
-        totals[posting.credit] -= posting.amount
-    return totals
+    """Return what each account stands at, debits positive, over all that was recorded."""
+    told = books.trial_balance(until=datetime.max.replace(tzinfo=UTC))
+    assert told.debits == told.credits
+    return told.balances

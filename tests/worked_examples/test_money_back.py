@@ -9,16 +9,15 @@ from typing import Any
 
 import pytest
 
-from billing import accounts
 from billing.accounts import Account
 from billing.events import Caller
-from billing.models import PlatformFee, TopUp, Wallet, WalletStatus
+from billing.models import TopUp, Wallet, WalletStatus
 from billing.services import disputes, topup_refunds
 from pricing.models import SpentRefundPolicy, Workspace
 from tests import stripe_objects
 from tests.billing.factories import NOW, a_caller, a_deposit, a_price, a_wallet
 from tests.billing.topups import a_paid_topup
-from tests.worked_examples.books import account, charged, table, trial_balance
+from tests.worked_examples.books import DAY, account, charged, table, trial_balance
 
 pytestmark = pytest.mark.django_db
 
@@ -187,10 +186,31 @@ class TestDispute:
         )
         disputes.HANDLERS["charge.dispute.funds_withdrawn"](stripe_objects.stored(happened), NOW)
         disputes.apply(told | {"status": "lost", "balance_transactions": [taken]}, NOW)
-        assert balances() == {Account.RECEIVABLES: Decimal(4), Account.REVENUE: Decimal(-4)}
-        assert accounts.fee_posting(PlatformFee.objects.get().amount) == (Account.PLATFORM_FEES, Account.PAYMENTS_CLEARING, Decimal(15))
+        assert balances() == {
+            Account.RECEIVABLES: Decimal(4),
+            Account.REVENUE: Decimal(-4),
+            Account.PLATFORM_FEES: Decimal(15),
+            Account.PAYMENTS_CLEARING: Decimal(-15),
+        }
         ann.refresh_from_db()
         assert (ann.status, ann.balance) == (WalletStatus.ACTIVE, -400)
+
+    def test_won_and_lost_after_all(self, caller: Caller, ann: Wallet, topup: TopUp) -> None:
+        """Won, Ann has her 500 again and spends 400. The bank thinks again: 100 are left to take, and she owes 400 for 4.00."""
+        told = disputed(topup)
+        disputes.apply(told | {"status": "won"}, NOW + DAY)
+        spends_400(caller)
+        disputes.apply(told | {"status": "lost"}, NOW + 2 * DAY)
+        assert account(ann) == table("""
+            kind        lot   credits  value  balance
+            deposit     A         500   5.00      500
+            withdrawal  A        -500  -5.00        0
+            withdrawal  A         500   5.00      500
+            charge      A        -400  -4.00      100
+            withdrawal  A        -100  -1.00        0
+            withdrawal  debt     -400  -4.00     -400
+        """)
+        assert balances() == {Account.RECEIVABLES: Decimal(4), Account.REVENUE: Decimal(-4)}
 
     def test_prevented(self, ann: Wallet, topup: TopUp) -> None:
         """It was stopped before any money moved: nothing is booked."""

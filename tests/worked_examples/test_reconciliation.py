@@ -22,12 +22,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.urls import reverse
 
-from billing.accounts import Account, fee_posting, payout_posting
+from billing.accounts import Account
 from billing.balance import Category, movement, paid_out
 from billing.minor_units import to_major
 from billing.models import Dispute, DisputeState, Payout, PlatformFee, TopUp, UnappliedPayment
+from billing.queries.trial_balance import trial_balance
 from billing.services import charging, checking, disputes, settlements, topup_refunds, topups
 from config.roles import Role
 from reports import breaks
@@ -36,7 +38,7 @@ from reports.models import BreakState, ReconciliationBreak, ReconciliationSignOf
 from reports.queries import reconciliation
 from tests import stripe_objects
 from tests.billing import selling
-from tests.billing.factories import a_caller, a_price, a_wallet, an_event
+from tests.billing.factories import a_caller, a_deposit, a_price, a_wallet, an_event
 from tests.people import a_person, signed_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -136,11 +138,49 @@ class TestTheMonth:
         assert all(one.paid == one.revenue + one.breakage + one.given_back + one.moved + one.left for one in found.values())
 
     def test_clears_the_clearing_account(self) -> None:
-        moved = Decimal("57.5")  # 80 less 12.5 and 10: deposits and withdrawals, as the ledger has them
-        postings = [*(fee_posting(fee.amount) for fee in PlatformFee.objects.all() if fee.amount is not None)]
-        postings += [payout_posting(to_major(payout.amount_minor, payout.currency)) for payout in Payout.objects.all()]
-        out = sum((one.amount if one.credit is Account.PAYMENTS_CLEARING else -one.amount for one in postings), Decimal(0))
-        assert moved == out
+        """Sold 80.00, given back 12.50 and 10.00, fees 18.22, paid out 39.28: Stripe owes nothing more.
+
+        Of what was sold, 6.00 is earned and 51.50 is still owed in credits.
+        """
+        told = trial_balance(until=APRIL)
+        assert {account: amount for account, amount in told.balances.items() if amount} == {
+            Account.BANK: Decimal("39.28"),
+            Account.PLATFORM_FEES: Decimal("18.22"),
+            Account.DEFERRED_REVENUE: Decimal("-51.50"),
+            Account.REVENUE: Decimal("-6.00"),
+        }
+        assert (told.debits, told.credits, told.at_stripe, told.foreign) == (Decimal("57.50"), Decimal("57.50"), 0, 0)
+        assert told.balances[Account.BANK] == sum(to_major(one.amount_minor, "USD") for one in Payout.objects.all())
+        assert told.balances[Account.PLATFORM_FEES] == sum(one.amount for one in PlatformFee.objects.all() if one.amount is not None)
+
+    def test_tells_the_trial_balance_of_any_moment(self) -> None:
+        """On the evening of the 6th, of 57.50 that came and stayed nothing is paid out; fees were recorded on the 9th."""
+        told = trial_balance(until=day(7))
+        assert {account: amount for account, amount in told.balances.items() if amount} == {
+            Account.PAYMENTS_CLEARING: Decimal("57.50"),
+            Account.DEFERRED_REVENUE: Decimal("-57.50"),
+        }
+        assert told.at_stripe == Decimal("57.50")
+
+    def test_leaves_other_rails_and_currencies_out_of_what_stripe_owes(self, month: dict[str, TopUp]) -> None:
+        a_deposit(month["A"].wallet, "300", amount="3", now=day(12))
+        abroad = stripe_objects.payout(id="po_eur", amount=500, currency="eur", created=at(12), status="paid")
+        settlements.keep_payout(paid_out(abroad), now=day(12))
+        told = trial_balance(until=APRIL)
+        assert (told.balances[Account.PAYMENTS_CLEARING], told.at_stripe, told.foreign) == (3, 0, 1)
+
+    def test_a_payout_that_the_bank_sent_back_is_owed_by_stripe_again(self) -> None:
+        back = stripe_objects.payout(id="po_march", amount=3928, created=at(8), arrival_date=at(10), status="failed")
+        settlements.keep_payout(paid_out(back), now=day(11))
+        told = trial_balance(until=APRIL)
+        assert (told.balances[Account.BANK], told.at_stripe) == (0, Decimal("39.28"))
+
+    def test_prints_it(self, capsys: pytest.CaptureFixture[str]) -> None:
+        call_command("trial_balance", until=APRIL)
+        lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+        for line in ("bank 39.28", "platform fees 18.22", "deferred revenue 51.5", "revenue 6", "in all 57.5 57.5"):
+            assert line in lines
+        assert "Of payments clearing, Stripe owes 0 USD; the rest was paid on other rails." in lines
 
     def test_says_the_same_on_the_page_and_in_the_file(self) -> None:
         browser = signed_in(Role.FINANCE)

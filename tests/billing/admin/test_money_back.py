@@ -145,6 +145,19 @@ class TestDeciding:
         response = send(finance, "billing_topuprefund_approve", refund, reason="Fine")
         assert "somebody else must decide" in response.content.decode()
 
+    def test_one_that_was_overtaken_says_so_and_can_only_be_rejected(self, refund: TopUpRefund, topup: TopUp) -> None:
+        topup_refunds.apply(stripe_objects.refund(payment_intent=topup.payment_intent, amount=300), timezone.now())
+        other = signed_in(Role.ADMINISTRATOR)
+        page = page_of(other, "topuprefund", refund.pk)
+        assert "It cannot be approved." in page
+        assert "2 USD can be refunded now" in page
+        assert address("billing_topuprefund_approve", refund) not in page
+        assert address("billing_topuprefund_reject", refund) in page
+        response = send(other, "billing_topuprefund_approve", refund, reason="Fine")
+        assert "2 USD can be refunded now" in response.content.decode()
+        refund.refresh_from_db()
+        assert refund.state == RefundState.REQUESTED
+
     def test_whoever_asked_takes_it_back(self, refund: TopUpRefund, finance: Client) -> None:
         assert went_through(send(finance, "billing_topuprefund_withdraw", refund, reason="Mistake"))
         refund.refresh_from_db()

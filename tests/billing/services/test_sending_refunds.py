@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from billing.errors import StripeRefused, StripeUnavailable
+from billing.errors import RefundExceedsPayment, StripeRefused, StripeUnavailable
 from billing.models import RefundState, TopUp, TopUpRefund, Wallet
-from billing.services import stripe_gateway, topup_refunds
+from billing.services import disputes, stripe_gateway, topup_refunds
 from tests.billing.factories import a_caller, a_wallet
 from tests.billing.topups import a_paid_topup
 from tests.people import a_person
@@ -96,6 +96,35 @@ class TestSending:
         refund.refresh_from_db()
         assert refund.state == RefundState.FAILED
         assert "greater than unrefunded" in refund.failure
+
+    @pytest.mark.parametrize("way", ["refund", "dispute"])
+    def test_one_that_was_overtaken_is_not_sent_and_says_what_is_left(
+        self, stripe_desk: StripeDesk, wallet: Wallet, topup: TopUp, way: str
+    ) -> None:
+        refund = approved(topup, 400)
+        if way == "refund":
+            topup_refunds.apply(stripe_desk.refund(topup.payment_intent, amount=300), timezone.now())
+        else:
+            disputes.apply(stripe_desk.open_dispute(topup.payment_intent, amount=300), timezone.now())
+        before = made(stripe_desk, topup)
+        with pytest.raises(RefundExceedsPayment, match="2 USD can be refunded now"):
+            send(refund)
+        refund.refresh_from_db()
+        wallet.refresh_from_db()
+        assert (refund.state, refund.reason, wallet.balance) == (RefundState.FAILED, "Unhappy", 200)
+        assert refund.failure.startswith("It was not sent. This refund of 4 USD was overtaken")
+        assert made(stripe_desk, topup) == before
+        assert topup_refunds.refundable(topup) == 200
+
+    def test_one_that_had_arrived_is_followed_though_it_was_overtaken(self, stripe_desk: StripeDesk, wallet: Wallet, topup: TopUp) -> None:
+        refund = approved(topup, 400)
+        params = {"payment_intent": topup.payment_intent, "amount": 400, "metadata": {"refund": str(refund.pk)}}
+        stripe_gateway.gateway().create_refund(params, key="its answer was lost")
+        dispute = stripe_desk.open_dispute(topup.payment_intent)
+        disputes.apply(dispute | {"amount": 500}, timezone.now())
+        assert send(refund).state == RefundState.SUCCEEDED
+        wallet.refresh_from_db()
+        assert (wallet.balance, made(stripe_desk, topup)) == (0, 1)
 
     def test_what_waits_for_a_second_person_is_not_sent(self, stripe_desk: StripeDesk, topup: TopUp) -> None:
         TopUpRefund.objects.filter(pk=approved(topup).pk).update(state=RefundState.REQUESTED)

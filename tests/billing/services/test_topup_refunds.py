@@ -1,18 +1,22 @@
 """Refunds of top-ups: who may, how much, and the same books whatever order Stripe tells them in."""
 
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from itertools import permutations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 
 from billing.errors import DecisionRefused, RefundExceedsPayment
 from billing.models import RefundState, TopUp, TopUpRefund, TopUpStatus, Wallet
-from billing.services import checking, topup_refunds
+from billing.services import checking, disputes, topup_refunds
 from billing.services.stripe_handling import NotOurs, NotYet
 from pricing.models import Workspace
 from tests import stripe_objects
 from tests.billing.factories import a_caller, a_wallet
+from tests.billing.services.rivals import at_once
 from tests.billing.topups import NOW, a_paid_topup, an_order
 from tests.people import a_person
 
@@ -78,6 +82,72 @@ class TestAsking:
             topup_refunds.withdraw(refund_id=refund.pk, reason="Mistake", by=a_person(name="other"), now=NOW)
         topup_refunds.withdraw(refund_id=refund.pk, reason="Mistake", by=asking, now=NOW)
         assert topup_refunds.refundable(topup) == 500
+
+
+class TestOvertaken:
+    """Money of the top-up went back otherwise while a request waited: whoever decides is told, and the request stays as it is."""
+
+    @pytest.fixture
+    def waiting(self, topup: TopUp) -> TopUpRefund:
+        Workspace.objects.update_or_create(pk=1, defaults={"refund_limit": Decimal(1)})
+        return topup_refunds.request(topup_id=topup.pk, amount_minor=400, reason="Unhappy", requested_by=a_person(name="asks"), now=NOW)
+
+    def test_by_a_refund_at_stripe_cannot_be_approved_and_says_what_is_left(self, topup: TopUp, waiting: TopUpRefund) -> None:
+        topup_refunds.apply(told(topup, id="re_there", amount=300), NOW)
+        told_why = r"3 USD are refunded already \(re_there\). 2 USD can be refunded now"
+        with pytest.raises(RefundExceedsPayment, match=told_why) as refused:
+            approve(waiting)
+        assert refused.value.figures == {"refundable_minor": 200}
+        waiting.refresh_from_db()
+        assert (waiting.state, waiting.reason, waiting.decided_by) == (RefundState.REQUESTED, "Unhappy", None)
+        topup_refunds.decide(
+            refund_id=waiting.pk, is_approved=False, reason="Too late", decided_by=User.objects.get(username="decides"), now=NOW
+        )
+
+    def test_by_a_dispute_can_be_approved_again_once_that_is_won(self, topup: TopUp, waiting: TopUpRefund) -> None:
+        dispute = stripe_objects.dispute(payment_intent=topup.payment_intent, amount=500)
+        disputes.apply(dispute, NOW)
+        with pytest.raises(RefundExceedsPayment, match=r"5 USD were disputed .* Nothing is left to refund"):
+            approve(waiting)
+        disputes.apply(dispute | {"status": "won"}, NOW)
+        assert approve(waiting).state == RefundState.APPROVED
+
+    def test_one_that_failed_since_has_not_overtaken_it(self, topup: TopUp, waiting: TopUpRefund) -> None:
+        there = told(topup, amount=300)
+        for status in ("pending", "failed"):
+            topup_refunds.apply(there | {"status": status}, NOW)
+        assert approve(waiting).state == RefundState.APPROVED
+
+    def test_of_two_requests_the_first_approved_goes_out(self, topup: TopUp) -> None:
+        Workspace.objects.update_or_create(pk=1, defaults={"refund_limit": Decimal(1)})
+        asking = a_person(name="asks")
+        first, second = (
+            topup_refunds.request(topup_id=topup.pk, amount_minor=250, reason="Part", requested_by=asking, now=NOW) for _ in range(2)
+        )
+        topup_refunds.apply(told(topup, amount=100), NOW)
+        assert approve(second).state == RefundState.APPROVED
+        with pytest.raises(RefundExceedsPayment, match=f"refund {second.pk}.*1.5 USD can be refunded now"):
+            approve(first)
+
+    def test_approvals_and_news_at_once_leave_exact_credits(self, wallet: Wallet, topup: TopUp, waiting: TopUpRefund) -> None:
+        people = [a_person(name=f"decides{number}") for number in range(6)]
+        calls: list[Callable[[], Any]] = [partial(approve, waiting, by=person) for person in people]
+        calls.append(partial(topup_refunds.apply, told(topup, amount=300), NOW))
+        calls.append(partial(disputes.apply, stripe_objects.dispute(payment_intent=topup.payment_intent, amount=200), NOW))
+        outcomes = at_once(calls)
+        approved = [one for one in outcomes[:6] if isinstance(one, TopUpRefund)]
+        assert len(approved) <= 1
+        assert all(isinstance(one, (TopUpRefund, DecisionRefused, RefundExceedsPayment)) for one in outcomes[:6])
+        assert not [one for one in outcomes[6:] if isinstance(one, Exception)]
+        waiting.refresh_from_db()
+        assert waiting.state == (RefundState.APPROVED if approved else RefundState.REQUESTED)
+        assert balance(wallet) == 0
+        assert is_clean()
+
+
+def approve(refund: TopUpRefund, by: User | None = None) -> TopUpRefund:
+    decided_by = by or User.objects.filter(username="decides").first() or a_person(name="decides")
+    return topup_refunds.decide(refund_id=refund.pk, is_approved=True, reason="Fine", decided_by=decided_by, now=NOW)
 
 
 class TestFollowing:
