@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from billing import minor_units
-from billing.admin.pack import plain_price
+from billing.admin.pack import offer
 from billing.admin.words import AUTO_TOPUP_COLOURS, TOPUP_COLOURS, actor, charged
 from billing.models import AutoTopUp, Customer, TopUp
 from billing.queries import packs_on_sale
@@ -33,7 +33,7 @@ class AutoTopUpDialog(ReasonDialog):
         super().__init__(*args, **kwargs)
         auto = AutoTopUp.objects.select_related("pack").filter(wallet__customer=self.subject).first()
         on_sale = packs_on_sale.load(now=timezone.now())
-        prices = {f"{pack.key}/{price.currency}": f"{pack.name}, {plain_price(price)}" for pack in on_sale for price in pack.prices.all()}
+        prices = {f"{pack.key}/{price.currency}": offer(pack, price) for pack in on_sale for price in pack.prices.all()}
         if auto and auto.pack:  # one that is not sold any more stays what was agreed, and is refused with words
             prices.setdefault(f"{auto.pack.key}/{auto.currency}", f"{auto.pack} in {auto.currency}, not on sale")
         self.fields["pack"].choices = [("", "An amount" if prices else "No pack is on sale: an amount"), *prices.items()]

@@ -11,7 +11,7 @@ from billing.admin import auto_topup_dialogs
 from billing.admin.words import DISPUTE_COLOURS, REFUND_COLOURS, TOPUP_COLOURS, charged, record_link
 from billing.models import EntryKind, Hold, LedgerEntry, Lot, LotKind, MovementKind, MovementRequest, TopUp, WalletStatus
 from billing.queries.customer_page import MOST, CustomerPage
-from config.base.admin import badge, credits_, link, moment, table
+from config.base.admin import badge, credits_, lines, link, moment, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _entries(entries: tuple[LedgerEntry, ...]) -> SafeString:
     rows = [
         (
             link(moment(entry.recorded_at), "billing_ledgerentry_change", entry.pk),
-            EntryKind(entry.kind).label,
+            _kind(entry),
             entry.event_type or entry.reason or "-",
             credits_(entry.credits),
             credits_(entry.balance_after),
@@ -99,6 +99,11 @@ def _entries(entries: tuple[LedgerEntry, ...]) -> SafeString:
     return table(
         ("Recorded", "Kind", "For", "Credits", "Balance after", "Request"), rows, figures=(3, 4), empty="No credits have moved yet."
     )
+
+
+def _kind(entry: LedgerEntry) -> str:
+    label: str = EntryKind(entry.kind).label
+    return f"{label}, given back" if entry.kind == EntryKind.WITHDRAWAL and entry.credits > 0 else label
 
 
 def _lots(lots: tuple[Lot, ...]) -> SafeString:
@@ -127,13 +132,12 @@ def _topups(topups: tuple[TopUp, ...]) -> SafeString:
     rows = [
         (
             link(moment(topup.created_at), "billing_topup_change", topup.pk),
-            topup.title or topup.pack or "-",
-            charged(topup.amount_minor, topup.currency),
+            lines([topup.title or topup.pack or "-", charged(topup.amount_minor, topup.currency)]),
             badge(topup.status, topup.get_status_display(), TOPUP_COLOURS),
         )
         for topup in topups
     ]
-    return table(("Ordered", "What", "Amount", "Status"), rows, figures=(2,))
+    return table(("Ordered", "What", "Status"), rows)
 
 
 def _money_back(page: CustomerPage) -> SafeString:

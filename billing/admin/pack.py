@@ -20,7 +20,7 @@ from billing.minor_units import UnchargeableAmount, UnknownCurrency
 from billing.models import CreditPack, PackPrice
 from config.base.admin import Moment, ReasonForm, TrackedAdmin, badge, credits_, lines, link, moment, money, table
 from config.base.admin.history import REASON
-from config.base.exact import CREDIT_DIGITS, CREDIT_PLACES, CREDIT_STEP, MONEY_DIGITS, MONEY_PLACES, plain
+from config.base.exact import CREDIT_DIGITS, CREDIT_PLACES, CREDIT_STEP, MONEY_DIGITS, MONEY_PLACES
 from pricing.admin.fields import PlainDecimal
 from pricing.queries import workspace
 
@@ -228,6 +228,7 @@ def _state(pack: CreditPack) -> tuple[str, str]:
     return ("on_sale", "On sale") if pack.prices.all() else ("unpriced", "No price")
 
 
-def plain_price(price: PackPrice) -> str:
-    """Write a price in a line of text: 9.99 USD."""
-    return f"{plain(minor_units.to_major(price.amount_minor, price.currency))} {price.currency}"
+def offer(pack: CreditPack, price: PackPrice) -> str:
+    """Write what is sold in a line of text: 3,000 credits and 500 bonus credits, 25.50 USD."""
+    bonus = f" and {pack.bonus_credits.normalize():,f} bonus credits" if pack.bonus_credits else ""
+    return f"{pack.name}{bonus}, {minor_units.to_major(price.amount_minor, price.currency):,f} {price.currency}"

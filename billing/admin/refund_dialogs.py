@@ -32,6 +32,7 @@ class RefundTopUpDialog(ReasonDialog):
         topup: TopUp = self.subject
         self.left = topup_refunds.refundable(topup)
         self.shown_minor = self.left
+        self.is_new = False
         self.fields["amount"].label = f"Amount in {topup.currency}"
         self.fields["amount"].initial = minor_units.to_major(self.left, topup.currency)
         self.fields["seen"].initial = str(self.left)
@@ -55,11 +56,12 @@ class RefundTopUpDialog(ReasonDialog):
             return True
         data: QueryDict = self.data.copy()  # type: ignore[has-type] # the dialog was sent
         data["seen"] = str(self.shown_minor)
+        self.is_new = True
         self.data = data
         return False
 
     def get_after_template_context(self, request: HttpRequest, object_id: int | str | None = None) -> dict[str, Any]:
-        return preview_context(self.subject, self.shown_minor)
+        return preview_context(self.subject, self.shown_minor) | {"is_new": self.is_new}
 
 
 def preview_context(topup: TopUp, amount_minor: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from unfold.enums import ActionVariant
 from billing import minor_units
 from billing.admin import topup_beside, topup_chain, topup_decisions
 from billing.admin.filters import CustomerOfWalletFilter
+from billing.admin.money_back_view import badges_since, since_paid, with_money_back
 from billing.admin.refund_dialogs import APPROVE, PERMISSION, RefundTopUpDialog, refund_topup
 from billing.admin.topup_decisions import CANCEL, VIEW, CancelDialog, CreditDialog, DecideCreditDialog, SendBackDialog
 from billing.admin.words import TOPUP_COLOURS, InBookCurrency, actor, charged, customer_link
@@ -27,6 +28,7 @@ from config.base.admin import (
     badge,
     credits_,
     dialog,
+    lines,
     link,
     moment,
     money,
@@ -135,7 +137,7 @@ class TopUpAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         rows: QuerySet[Any] = super().get_queryset(request)
-        return rows.select_related("wallet__customer", "pack")
+        return with_money_back(rows.select_related("wallet__customer", "pack"))
 
     def get_search_results(self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str) -> tuple["QuerySet[Any]", bool]:
         text = search_term.strip()
@@ -276,7 +278,7 @@ class TopUpAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
 
     @admin.display(description="status")
     def state(self, topup: TopUp) -> SafeString:
-        return badge(topup.status, topup.get_status_display(), TOPUP_COLOURS)
+        return lines([badge(topup.status, topup.get_status_display(), TOPUP_COLOURS), *badges_since(topup)])
 
     @admin.display(description="channel")
     def channel_label(self, topup: TopUp) -> str:
@@ -312,8 +314,8 @@ class TopUpAdmin(ReadOnlyAdmin, ExportedAdmin, InBookCurrency):
 
     @admin.display(description="in words")
     def outcome(self, topup: TopUp) -> str:
-        words = _OUTCOMES[TopUpStatus(topup.status)]
-        return f"{words} {topup.failure}".strip()
+        words = (_OUTCOMES[TopUpStatus(topup.status)], topup.failure, *since_paid(topup))
+        return " ".join(word for word in words if word)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.admin.pack import plain_price
+from billing.admin.pack import offer
 from billing.admin.words import actor, charged
 from billing.models import Customer, TopUpChannel
 from billing.queries import packs_on_sale
@@ -24,7 +24,7 @@ class LinkDialog(ReasonDialog):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         on_sale = packs_on_sale.load(now=timezone.now())
-        prices = [(f"{pack.key}/{price.currency}", f"{pack.name}, {plain_price(price)}") for pack in on_sale for price in pack.prices.all()]
+        prices = [(f"{pack.key}/{price.currency}", offer(pack, price)) for pack in on_sale for price in pack.prices.all()]
         self.fields["pack"].choices = [("", "An amount" if prices else "No pack is on sale: an amount"), *prices]
         self.fields["amount"].label = f"Amount in {workspace.load().currency}"
 

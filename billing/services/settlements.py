@@ -315,7 +315,7 @@ def _on_charge(event: StripeEvent, now: datetime) -> str:
         raise NotOurs(f"no top-up was paid by {charge['id']}; it is kept for reconciliation")
     if topup.payment is None and topup.status not in {Status.MISMATCH, Status.RETURNED}:
         raise NotYet(f"{topup} has not been credited so far")
-    return f"{charge['id']} of {topup} is booked, {kept.fees} fees recorded." if kept.fees else f"{charge['id']} of {topup} is booked."
+    return f"Stripe has booked {charge['id']} of {topup}{', and its fee is recorded' if kept.fees else ''}."
 
 
 def _on_payout(event: StripeEvent, now: datetime) -> str:

@@ -217,7 +217,7 @@ def _run(
     try:
         outcome = command(model_admin, request, form, row)
     except DomainError as refusal:
-        form.add_error(None, refusal.detail)
+        _refuse(form, refusal)
     except ValidationError as error:
         form.add_error(None, error.messages)
     except DatabaseError as error:
@@ -279,3 +279,12 @@ def _renew(form: Dialog) -> None:
 def _page_of(request: HttpRequest) -> str:
     """Return the page that the button stands on: htmx names it; else the record above this address."""
     return request.headers.get("HX-Current-URL") or request.path.rstrip("/").rpartition("/")[0] + "/"
+
+
+def _refuse(form: Dialog, refusal: DomainError) -> None:
+    """Say it beside the field that it names; apps know fields by other names than people do."""
+    named = [one for one in refusal.figures.get("errors", []) if one["field"] in form.fields]
+    for one in named:
+        form.add_error(one["field"], f"It {one['message']}.")
+    if not named:
+        form.add_error(None, refusal.detail)

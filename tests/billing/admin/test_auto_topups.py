@@ -69,7 +69,7 @@ def test_is_set_up_changed_stopped_and_started_again(wallet: Wallet, finance: Cl
     ("wrong", "words"),
     [
         ({"amount": ""}, "Choose a pack"),
-        ({"day_cap": "9.99"}, "must be at least 10 USD"),
+        ({"day_cap": "9.99"}, "It must be at least 10 USD"),
         ({"month_cap": "20"}, "must be at least the cap of a day"),
         ({"amount": "0.001"}, "more places"),
         ({"day_cap": "NaN"}, "Enter a number"),

@@ -67,6 +67,8 @@ class TestAsking:
     def test_another_amount_is_shown_before_it_is_sent(self, topup: TopUp, finance: Client) -> None:
         response = send(finance, REFUND, topup, amount="2.00", seen="500", reason="Unhappy")
         assert "2.00 USD goes back" in response.content.decode()
+        assert "press Refund again" in response.content.decode()
+        assert "press Refund again" not in opened(finance, REFUND, topup)
         assert not TopUpRefund.objects.exists()
         assert went_through(send(finance, REFUND, topup, amount="2.00", seen="200", reason="Unhappy"))
         refund = TopUpRefund.objects.get()
@@ -101,6 +103,14 @@ class TestAsking:
         response = send(finance, REFUND, topup, amount="5", seen="500", reason="Unhappy")
         assert "greater than unrefunded amount" in response.content.decode()
         assert TopUpRefund.objects.get().state == RefundState.FAILED
+
+    def test_the_top_up_says_that_it_was_paid_back(self, topup: TopUp, finance: Client) -> None:
+        send(finance, REFUND, topup, amount="2", seen="200", reason="Unhappy")
+        assert "2.00 USD was paid back since" in page_of(finance, "topup", topup.pk)
+        assert "Paid back in part" in finance.get("/admin/billing/topup/").content.decode()
+        send(finance, REFUND, topup, amount="3", seen="300", reason="Unhappy")
+        assert "All of it was paid back since" in page_of(finance, "topup", topup.pk)
+        assert "Paid back in part" not in finance.get("/admin/billing/topup/").content.decode()
 
     def test_no_button_when_nothing_is_left(self, topup: TopUp, finance: Client) -> None:
         assert address(REFUND, topup) in page_of(finance, "topup", topup.pk)
