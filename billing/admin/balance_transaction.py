@@ -173,7 +173,8 @@ class BalanceTransactionAdmin(ReadOnlyAdmin, ExportedAdmin):
     def paid_out(self, row: BalanceTransaction) -> SafeString | str:
         if row.payout is None:
             return "not yet" if not row.payout_id_at_stripe else "under way"
-        return link(timezone.localdate(row.payout.created_at).isoformat(), "billing_payout_change", row.payout_id)
+        day = format_html('<span class="md-figure">{}</span>', timezone.localdate(row.payout.created_at).isoformat())
+        return link(day, "billing_payout_change", row.payout_id)
 
     @admin.display(description="available")
     def availability(self, row: BalanceTransaction) -> str:
