@@ -31,6 +31,9 @@ class TestFinance:
         page.get_by_label("To, this day included").fill("2026-03-31")
         page.get_by_role("button", name="Show period").click()
         expect(page.get_by_role("cell", name="87.00 USD")).to_be_visible()
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("[...document.querySelectorAll('.desk-table')].every(one => one.scrollWidth <= one.clientWidth)")
+        page.set_viewport_size({"width": 1280, "height": 720})
 
         page.get_by_role("link", name="Compare now").click()
         page.locator("#dialog button[type=submit]").click()
@@ -44,7 +47,7 @@ class TestFinance:
         page.get_by_role("link", name=re.compile(r" Sign$")).click()
         expect(page.locator("#dialog #id_first")).to_have_value("2026-03-01")
         page.locator("#dialog button[type=submit]").click()
-        expect(page.get_by_text("Signed by finance")).to_be_visible()
+        expect(page.get_by_text("finance signed it")).to_be_visible()
         assert ReconciliationSignOff.objects.get().line_count == 11
 
         page.get_by_role("link", name="po_march").click()
