@@ -72,7 +72,7 @@ class CustomerAdmin(KeysetAdmin, TrackedAdmin):
         customer = self.get_object(request, object_id)
         if customer is not None and self.has_view_permission(request, customer):
             page = customer_page.load(customer, now=timezone.now())
-            extra_context = {**(extra_context or {}), **customer_view.context(page), "title": str(customer)}
+            extra_context = {**(extra_context or {}), **customer_view.context(page, request), "title": str(customer)}
         response: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
         return response
 

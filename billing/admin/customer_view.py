@@ -4,12 +4,25 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin import auto_topup_dialogs
 from billing.admin.words import DISPUTE_COLOURS, REFUND_COLOURS, TOPUP_COLOURS, charged, record_link
-from billing.models import EntryKind, Hold, LedgerEntry, Lot, LotKind, MovementKind, MovementRequest, TopUp, WalletStatus
+from billing.models import (
+    Dispute,
+    EntryKind,
+    Hold,
+    LedgerEntry,
+    Lot,
+    LotKind,
+    MovementKind,
+    MovementRequest,
+    TopUp,
+    TopUpRefund,
+    WalletStatus,
+)
 from billing.queries.customer_page import MOST, CustomerPage
 from config.base.admin import badge, credits_, lines, link, moment, table
 
@@ -24,8 +37,10 @@ class Card:
     tone: str = ""
 
 
-def context(page: CustomerPage) -> dict[str, Any]:
-    """Return what `admin/billing/customer_page.html` lays out."""
+def context(page: CustomerPage, request: HttpRequest) -> dict[str, Any]:
+    """Return what `admin/billing/customer_page.html` lays out, without the refunds and disputes that this person may not view."""
+    disputes = page.disputes if request.user.has_perm("billing.view_dispute") else ()
+    refunds = page.refunds if request.user.has_perm("billing.view_topuprefund") else ()
     customer, wallet = page.wallet.customer, page.wallet.wallet
     ledger = f"wallet__customer__id__exact={customer.pk}"
     return {
@@ -35,7 +50,7 @@ def context(page: CustomerPage) -> dict[str, Any]:
         "lots": _lots(page.lots),
         "holds": _holds(page.holds) if page.holds else "",
         "topups": _topups(page.topups) if page.topups else "",
-        "money_back": _money_back(page) if page.refunds or page.disputes else "",
+        "money_back": _money_back(disputes, refunds) if disputes or refunds else "",
         "auto_topup": auto_topup_dialogs.panel(page.auto_topup),
         "attempts": auto_topup_dialogs.attempts(page.auto_topup.attempts),
         "requests": _requests(page.requests, wallet.pk) if page.requests else "",
@@ -140,7 +155,7 @@ def _topups(topups: tuple[TopUp, ...]) -> SafeString:
     return table(("Ordered", "What", "Status"), rows)
 
 
-def _money_back(page: CustomerPage) -> SafeString:
+def _money_back(disputes: tuple[Dispute, ...], refunds: tuple[TopUpRefund, ...]) -> SafeString:
     rows = [
         (
             link("Dispute", "billing_dispute_change", dispute.pk),
@@ -149,7 +164,7 @@ def _money_back(page: CustomerPage) -> SafeString:
             badge(dispute.state, dispute.get_state_display(), DISPUTE_COLOURS),
             moment(dispute.opened_at),
         )
-        for dispute in page.disputes
+        for dispute in disputes
     ]
     rows += [
         (
@@ -159,7 +174,7 @@ def _money_back(page: CustomerPage) -> SafeString:
             badge(refund.state, refund.get_state_display(), REFUND_COLOURS),
             moment(refund.created_at),
         )
-        for refund in page.refunds
+        for refund in refunds
     ]
     return table(("What", "Amount", "Credits", "Status", "Since"), rows, figures=(1, 2))
 

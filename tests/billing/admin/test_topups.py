@@ -164,6 +164,13 @@ class TestAnOrder:
             Role.SUPPORT: {"re_1", ">Payment</a>", "Lot "},
             Role.PRODUCT_MANAGER: {"Lot "},
         }
+        TopUpRefund.objects.create(topup=topup, state="requested", **facts)
+        of_customer = reverse("admin:billing_customer_change", args=(wallet.customer.pk,))
+        told_there = {
+            role: "Disputes and refunds under way" in signed_in(role, name=f"{role} again").get(of_customer).content.decode()
+            for role in seen
+        }
+        assert told_there == {Role.FINANCE: True, Role.SUPPORT: True, Role.PRODUCT_MANAGER: False}
         assert "Not shown" not in seen[Role.FINANCE]
         assert "your role does not view them: movements of our balance at Stripe, fees." in seen[Role.SUPPORT]
         assert "them: its payment, refunds, disputes, movements of our balance at Stripe, fees." in seen[Role.PRODUCT_MANAGER]
