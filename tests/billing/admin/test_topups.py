@@ -180,7 +180,7 @@ class TestAnOrder:
         told("checkout.session.completed", a_session(topup, amount_total=5))
         page = finance.get(f"{LIST}{topup.pk}/change/").content.decode()
         assert "0.05 USD came in and 9.99 USD was ordered" in page
-        assert "Give the money back in Stripe" in page
+        assert "decide whether the money goes back, or credits are given" in page
 
     def test_cannot_be_edited(self, wallet: Wallet, admin_client: Client) -> None:
         topup = an_order(wallet)
