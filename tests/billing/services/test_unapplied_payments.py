@@ -231,14 +231,15 @@ class TestSendingItBack:
     ) -> None:
         topup = paid_again(wallet, stripe_desk)
         send_back(topup, fiona)
-        own = topup_refunds.request(topup_id=topup.pk, amount_minor=999, reason="Both", requested_by=fiona, now=NOW)
+        own = topup_refunds.request(topup_id=topup.pk, amount_minor=333, reason="A third", requested_by=fiona, now=NOW)
         topup_refunds.send(refund_id=own.pk, gateway=stripe_gateway.gateway(), now=NOW)
         own.refresh_from_db()
-        assert (own.state, own.credits, balance(wallet)) == (RefundState.SUCCEEDED, 1000, 0)
+        third = Decimal("333.333333")
+        assert (own.state, own.credits, balance(wallet)) == (RefundState.SUCCEEDED, third, 1000 - third)
         for event in stripe_desk.events():
             if handler := topup_refunds.HANDLERS.get(event["type"]):
                 handler(stripe_objects.stored(event), NOW)
-        assert (TopUpRefund.objects.count(), balance(wallet)) == (2, 0)
+        assert (TopUpRefund.objects.count(), balance(wallet)) == (2, 1000 - third)
         the_books_hold()
 
 
