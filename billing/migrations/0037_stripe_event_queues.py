@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='stripeevent',
             name='queue',
-            field=models.CharField(choices=[('deposits', 'Deposits'), ('stripe', 'Asks Stripe')], default='deposits', help_text='Who works it off.', max_length=8),
+            field=models.CharField(choices=[('deposits', 'Deposits'), ('stripe', 'Asks Stripe')], default='deposits', help_text="Deposits wait for no answer of Stripe's.", max_length=8),
         ),
         migrations.AddIndex(
             model_name='stripeevent',

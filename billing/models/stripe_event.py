@@ -46,7 +46,9 @@ class StripeEvent(models.Model):
     happened_at = models.DateTimeField(help_text="By Stripe's clock.")
     received_at = models.DateTimeField()
     state = models.CharField(max_length=7, choices=EventState.choices, default=EventState.DUE)
-    queue = models.CharField(max_length=8, choices=EventQueue.choices, default=EventQueue.DEPOSITS, help_text="Who works it off.")
+    queue = models.CharField(
+        max_length=8, choices=EventQueue.choices, default=EventQueue.DEPOSITS, help_text="Deposits wait for no answer of Stripe's."
+    )
     attempts = models.PositiveSmallIntegerField(default=0)
     due_at = models.DateTimeField(help_text="Nobody takes it before; whoever takes it puts it off first.")
     done_at = models.DateTimeField(null=True, blank=True)

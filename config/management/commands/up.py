@@ -80,10 +80,12 @@ class Command(BaseCommand):
         password = None if demo else _first_superuser()
         connection.close()
         with self._step("Web, worker and beat"):
-            for process in (self._web(host, port), *self._workers(), self._beat()):
-                supervisor.start(process)
+            supervisor.start(self._web(host, port))
             if not supervisor.wait_until(self._is_ready, seconds=60):
                 raise CommandError(f"{self.url}/readyz does not answer: see {self.var_dir}/log/web.log")
+            # Afterwards: on a small machine they would only keep the web server from starting.
+            for process in (*self._workers(), self._beat()):
+                supervisor.start(process)
         self._report(password)
 
     def _start_servers(self, supervisor: Supervisor) -> None:
