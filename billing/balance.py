@@ -11,6 +11,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
+from billing.minor_units import UnknownCurrency, exponent, to_major
+from config.base.exact import CONTEXT
+
 
 class Category(StrEnum):
     CHARGE = "charges"
@@ -80,24 +83,27 @@ class Movement:
     description: str = ""
     exchange_rate: Decimal | None = None
     available_on: datetime | None = None
+    is_live: bool = False  # real money, as against Stripe's test mode
+    is_from_file: bool = False  # a person says so, not Stripe itself
 
 
 @dataclass(frozen=True, slots=True)
 class PaidOut:
-    """A payout as Stripe tells it, in minor units of `currency`."""
+    """A payout as Stripe tells it, in minor units of `currency`. `is_automatic` is None where it is not told."""
 
     stripe_id: str
     amount_minor: int
     currency: str
     status: str
-    is_automatic: bool
+    is_automatic: bool | None
     arrives_at: datetime
     created_at: datetime
     failure: str = ""
+    is_live: bool = False
 
 
-def movement(told: dict[str, Any], *, payout: str = "", charge: str = "", payment_intent: str = "") -> Movement:
-    """Read a balance transaction of Stripe's API; its source may be expanded."""
+def movement(told: dict[str, Any], *, is_live: bool = False, payout: str = "", charge: str = "", payment_intent: str = "") -> Movement:
+    """Read a balance transaction of Stripe's API; its source may be expanded. It does not say of which mode it is: the key does."""
     source = told.get("source") or ""
     if isinstance(source, dict):
         charge, payment_intent = charge or _id(source.get("charge")), payment_intent or _id(source.get("payment_intent"))
@@ -120,7 +126,21 @@ def movement(told: dict[str, Any], *, payout: str = "", charge: str = "", paymen
         description=(told.get("description") or "").replace("\0", "")[:500],
         exchange_rate=Decimal(str(rate)) if rate is not None else None,
         available_on=_time(told["available_on"]) if told.get("available_on") else None,
+        is_live=is_live,
     )
+
+
+def comes_to(amount_minor: int, currency: str, *, expected_minor: int, expected_currency: str, exchange_rate: Decimal | None) -> bool:
+    """Say whether an amount is the expected one, converted at its own rate of exchange where the currencies differ."""
+    if currency == expected_currency:
+        return amount_minor == expected_minor
+    if exchange_rate is None:
+        return False
+    try:
+        exact = CONTEXT.multiply(to_major(expected_minor, expected_currency), exchange_rate)
+        return abs(CONTEXT.scaleb(exact, exponent(currency)) - amount_minor) <= 1
+    except UnknownCurrency:
+        return False
 
 
 def paid_out(told: dict[str, Any]) -> PaidOut:
@@ -134,6 +154,7 @@ def paid_out(told: dict[str, Any]) -> PaidOut:
         arrives_at=_time(told["arrival_date"]),
         created_at=_time(told["created"]),
         failure=(told.get("failure_message") or told.get("failure_code") or "")[:500],
+        is_live=bool(told.get("livemode")),
     )
 
 

@@ -68,6 +68,7 @@ class ReconciliationBreak(models.Model):
 
     kind = models.CharField(max_length=20, choices=[(kind.value, BREAK_WORDS[kind]) for kind in BreakKind])
     subject = models.CharField(max_length=300)
+    is_live = models.BooleanField(default=False, help_text="Real money, as against Stripe's test mode.")
     category = models.CharField(max_length=10, choices=[(one.value, one.value.capitalize()) for one in Category])
     amount_minor = models.BigIntegerField(help_text="By how much they differ, in the smallest unit of the currency.")
     currency = models.CharField(max_length=3)
@@ -95,7 +96,7 @@ class ReconciliationBreak(models.Model):
             models.Index(fields=("id",), condition=Q(state__in=["open", "in_work"]), name="break_open"),
         )
         constraints = (
-            models.UniqueConstraint(fields=("kind", "subject"), name="break_is_one"),
+            models.UniqueConstraint(fields=("kind", "subject", "is_live"), name="break_is_one"),
             models.CheckConstraint(condition=Q(state__in=BreakState.values), name="break_state_is_known"),
             models.CheckConstraint(condition=Q(state="resolved") ^ Q(closed_at__isnull=True), name="break_gone_since"),
             models.CheckConstraint(condition=~Q(state="explained") | ~Q(note=""), name="break_explained_says_why"),
@@ -111,6 +112,7 @@ class ReconciliationSignOff(models.Model):
 
     since = models.DateTimeField()
     until = models.DateTimeField()
+    is_live = models.BooleanField(default=False, help_text="Real money, as against Stripe's test mode.")
     figures = models.JSONField()
     line_count = models.BigIntegerField()
     digest = models.CharField(max_length=64)
@@ -121,7 +123,7 @@ class ReconciliationSignOff(models.Model):
 
     class Meta:
         verbose_name = "reconciliation sign-off"
-        indexes = (models.Index(fields=("since", "until", "-id"), name="sign_off_of_period"),)
+        indexes = (models.Index(fields=("since", "until", "is_live", "-id"), name="sign_off_of_period_and_mode"),)
         constraints = (
             models.CheckConstraint(condition=Q(until__gt=F("since")), name="sign_off_period_is_not_empty"),
             models.CheckConstraint(condition=Q(signed_at__gte=F("until")), name="sign_off_is_of_the_past"),

@@ -18,8 +18,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from billing.balance import Category
-from billing.minor_units import UnknownCurrency, exponent, to_major, written
+from billing.balance import Category, comes_to
+from billing.minor_units import exponent, to_major, written
 from config.base.exact import CONTEXT, Rounding, round_to
 
 # Stripe books and tells within minutes; a bank transfer and a payout take days.
@@ -220,8 +220,9 @@ def _stranger(one: Booked) -> Break:
         Category.PAYOUT: "a payout that is not known here",
         Category.FEE: "a fee that belongs to no single payment",
     }.get(one.category, "a movement of another kind")
-    words = f"Stripe booked {written(one.amount_minor, one.currency)}: {what} ({one.source or one.id})."
-    return Break(kind, one.id, one.category, one.amount_minor, one.currency, one.at, words)
+    moved = one.amount_minor or one.net_minor  # what is all fee has no amount of its own
+    words = f"Stripe booked {written(moved, one.currency)}: {what} ({one.source or one.id})."
+    return Break(kind, one.id, one.category, moved, one.currency, one.at, words)
 
 
 def _missing(known: Known, now: datetime) -> Iterator[Break]:
@@ -275,11 +276,13 @@ def _fits(known: Known, booked: tuple[Booked, ...]) -> bool:
     if len(booked) > 1 or not known.amount_minor:
         return True
     [one] = booked
-    try:
-        exact = CONTEXT.multiply(to_major(known.amount_minor, known.currency), one.exchange_rate or Decimal(0))
-        return abs(CONTEXT.scaleb(exact, exponent(one.currency)) - one.amount_minor) <= 1
-    except UnknownCurrency:
-        return False
+    return comes_to(
+        one.amount_minor,
+        one.currency,
+        expected_minor=known.amount_minor,
+        expected_currency=known.currency,
+        exchange_rate=one.exchange_rate,
+    )
 
 
 def _break(kind: BreakKind, known: Known, first: Booked, amount_minor: int, words: str) -> Break:

@@ -10,6 +10,9 @@
 
 Which one it is, its header says: further columns, and their order, do not matter. Times without a zone are UTC, as Stripe
 writes them unless told otherwise. Errors name the line; with any of them nothing of the file is read.
+
+No file says whether it is of real money or of Stripe's test mode, but for a column `livemode` that some tools add: whoever
+brings the file says it. Which payouts are automatic, only the column `automatic` says; without it that is left open.
 """
 
 import csv
@@ -17,7 +20,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Final
@@ -30,7 +33,14 @@ from config.base.errors import DomainError
 MOST_BYTES: Final = 10_000_000
 MOST_ROWS: Final = 200_000
 _MOST_PROBLEMS: Final = 50
-_MAX_MINOR: Final = 10**15
+# No account moves so much at once: of most currencies a hundred thousand million. All rows of a file add up to what a bigint holds.
+_MAX_MINOR: Final = 10**13
+# Clocks differ, so a movement may seem to come from tomorrow. Money is on its way, or held back by Stripe, for weeks.
+_AHEAD: Final = timedelta(days=2)
+_ON_ITS_WAY: Final = timedelta(days=120)
+_RATE_PLACES: Final = 15
+_MAX_RATE: Final = 10**9
+_WORD: Final = re.compile(r"[A-Za-z0-9_ \-]{0,60}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_\-]{1,200}")
 _MAJOR: Final = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
 _MINOR: Final = re.compile(r"-?\d{1,15}")
@@ -107,8 +117,8 @@ def decoded(content: bytes) -> str:
     return text
 
 
-def read(text: str) -> Read:
-    """Read a whole file. Raises UnreadableFile, which names each line that is wrong."""
+def read(text: str, *, is_live: bool = False, now: datetime = LATEST) -> Read:
+    """Read a whole file, which is of real money or of the test mode. Raises UnreadableFile, which names each line that is wrong."""
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         header = [name.strip().lower() for name in reader.fieldnames or ()]
@@ -122,7 +132,8 @@ def read(text: str) -> Read:
     seen: dict[str, int] = {}
     for line, row in _rows(reader, problems):
         try:
-            one = _payout(row) if kind is Kind.PAYOUTS else _movement(kind, row)
+            _of_mode(row, is_live=is_live)
+            one = _payout(row, is_live, now) if kind is Kind.PAYOUTS else _movement(kind, row, is_live, now)
         except _Wrong as wrong:
             problems.append(Problem(line, str(wrong)))
             continue
@@ -179,7 +190,16 @@ def _rows(reader: "csv.DictReader[str]", problems: list[Problem]) -> Iterator[tu
         yield reader.line_num, {name: value.strip() for name, value in row.items()}
 
 
-def _movement(kind: Kind, row: dict[str, str]) -> Movement:
+def _of_mode(row: Mapping[str, str], *, is_live: bool) -> None:
+    said = row.get("livemode", "").lower()
+    if said not in {"", "true", "false"}:
+        raise _Wrong(f"livemode is {said[:40]!r}: it must be TRUE or FALSE.")
+    if said and (said == "true") is not is_live:
+        file, asked = ("real money", "the test mode") if said == "true" else ("the test mode", "real money")
+        raise _Wrong(f"livemode says that this is of {file}, and the file was imported as one of {asked}. Import it as of {file}.")
+
+
+def _movement(kind: Kind, row: dict[str, str], is_live: bool, now: datetime) -> Movement:
     currency = _currency(row["currency"])
     is_report = kind is not Kind.BALANCE_TRANSACTIONS
     amount, fee, net = (_amount(row, name, currency, is_major=is_report) for name in ("gross" if is_report else "amount", "fee", "net"))
@@ -194,13 +214,13 @@ def _movement(kind: Kind, row: dict[str, str]) -> Movement:
     created = row.get("created_utc") or row.get("created") or row.get("effective_at", "")
     return Movement(
         stripe_id=_name(row, "balance_transaction_id" if is_report else "id", "txn_"),
-        kind=(row.get("type") or row["reporting_category"]) if not is_report else row["reporting_category"],
+        kind=_kind_of(row, is_report=is_report),
         amount_minor=amount,
         fee_minor=fee,
         net_minor=net,
         currency=currency,
-        created_at=_time(created, "created"),
-        reporting_category=row.get("reporting_category", "")[:60],
+        created_at=_time(created, "created", now + _AHEAD),
+        reporting_category=_word(row, "reporting_category"),
         source=_optional(row, "source_id" if is_report else "source"),
         charge=_optional(row, "charge_id"),
         payment_intent=_optional(row, "payment_intent_id"),
@@ -208,11 +228,13 @@ def _movement(kind: Kind, row: dict[str, str]) -> Movement:
         status=row.get("status", "")[:20] if not is_report else "",
         description=row.get("description", "")[:500],
         exchange_rate=_rate(row.get("exchange_rate", "")),
-        available_on=_time(row["available_on"], "available_on") if row.get("available_on") else None,
+        available_on=_time(row["available_on"], "available_on", now + _ON_ITS_WAY) if row.get("available_on") else None,
+        is_live=is_live,
+        is_from_file=True,
     )
 
 
-def _payout(row: dict[str, str]) -> PaidOut:
+def _payout(row: dict[str, str], is_live: bool, now: datetime) -> PaidOut:
     currency = _currency(row["currency"])
     automatic = row.get("automatic", "").lower()
     if automatic not in {"", "true", "false"}:
@@ -224,11 +246,26 @@ def _payout(row: dict[str, str]) -> PaidOut:
         amount_minor=_amount(row, "amount", currency, is_major=False),
         currency=currency,
         status=row["status"],
-        is_automatic=automatic != "false",
-        arrives_at=_time(row["arrival_date"], "arrival_date"),
-        created_at=_time(row["created"], "created"),
+        is_automatic=automatic == "true" if automatic else None,
+        arrives_at=_time(row["arrival_date"], "arrival_date", now + _ON_ITS_WAY),
+        created_at=_time(row["created"], "created", now + _AHEAD),
         failure=(row.get("failure_message") or row.get("failure_code") or "")[:500],
+        is_live=is_live,
     )
+
+
+def _kind_of(row: Mapping[str, str], *, is_report: bool) -> str:
+    kind = _word(row, "reporting_category") if is_report else _word(row, "type")
+    if not kind:
+        raise _Wrong(f"{'reporting_category' if is_report else 'type'} is empty: it must say what the movement is.")
+    return kind
+
+
+def _word(row: Mapping[str, str], column: str) -> str:
+    text = row.get(column, "")
+    if not _WORD.fullmatch(text):
+        raise _Wrong(f"{column} is {text[:40]!r}: it must be one of Stripe's words, such as charge.")
+    return text
 
 
 def _currency(text: str) -> str:
@@ -248,8 +285,10 @@ def _amount(row: dict[str, str], name: str, currency: str, *, is_major: bool) ->
     minor = Decimal(text).scaleb(exponent(currency)) if is_major else Decimal(text)
     if minor != minor.to_integral_value():
         raise _Wrong(f"{name} {text} has more places than {currency} has.")
-    if abs(minor) >= _MAX_MINOR:
-        raise _Wrong(f"{name} {text} is too large.")
+    if abs(minor) > _MAX_MINOR:
+        most = f"{Decimal(_MAX_MINOR).scaleb(-exponent(currency) if is_major else 0):,f} {currency}"
+        unit = "" if is_major else " in its smallest unit"
+        raise _Wrong(f"{name} {text} is more than {most}{unit}, which no account moves at once. Look whether the columns are in order.")
     return int(minor)
 
 
@@ -267,7 +306,7 @@ def _optional(row: dict[str, str], column: str) -> str:
     return text
 
 
-def _time(text: str, column: str) -> datetime:
+def _time(text: str, column: str, latest: datetime) -> datetime:
     padded = _HOUR.sub(r"\1 0\2:", text.removesuffix(" UTC"))
     try:
         at = datetime.fromisoformat(padded)
@@ -277,6 +316,8 @@ def _time(text: str, column: str) -> datetime:
         raise _Wrong(f"{column} is {text[:40]!r}: it must be a time such as 2026-04-30 10:00:00.") from None
     if not is_near:
         raise _Wrong(f"{column} is {text[:40]!r}, which is not of this time.")
+    if at > latest:
+        raise _Wrong(f"{column} is {text[:40]!r}, which is still to come. Mend the date, or download the file anew.")
     return at
 
 
@@ -287,6 +328,9 @@ def _rate(text: str) -> Decimal | None:
         rate = Decimal(text)
     except InvalidOperation:
         raise _Wrong(f"exchange_rate is {text[:40]!r}, which is no number.") from None
-    if not (rate.is_finite() and 0 < rate < 10**12):
+    exponent_ = rate.as_tuple().exponent
+    if not (isinstance(exponent_, int) and 0 < rate < _MAX_RATE):
         raise _Wrong(f"exchange_rate is {text[:40]!r}, which is no rate.")
+    if exponent_ < -_RATE_PLACES:
+        raise _Wrong(f"exchange_rate {text[:40]} has more than {_RATE_PLACES} places.")
     return rate

@@ -2,13 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from django.db import transaction
 
 from billing.errors import SettlementContradiction
 from billing.models import BalanceTransaction, Payout
+from billing.queries import stripe_modes
 from billing.services import settlements
+from config.base.database import patient
 from reports.stripe_files import Kind, Problem, Read, UnreadableFile, read
+
+# The largest file takes about a minute; a page takes smaller ones.
+_SECONDS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +30,14 @@ class Imported:
         return f"{self.kind}: {self.rows:,} rows read, {self.new:,} of them new, {self.fees:,} fees recorded."
 
 
-def import_text(text: str, *, now: datetime) -> Imported:
-    """Keep what a file says. Raises UnreadableFile: a line that cannot be read, or that contradicts what is known."""
-    told = read(text)
+def import_text(text: str, *, now: datetime, is_live: bool | None = None) -> Imported:
+    """Keep what a file says of real money or of Stripe's test mode; of the usual one (`stripe_modes`) where nobody says it.
+
+    Raises UnreadableFile: a line that cannot be read, or that contradicts what is known.
+    """
+    told = read(text, is_live=stripe_modes.usual() if is_live is None else is_live, now=now)
     with transaction.atomic():
+        patient(seconds=_SECONDS)
         if told.kind is Kind.PAYOUTS:
             return _payouts(told, now)
         if problems := [*_contradictions(told)]:
@@ -38,9 +48,13 @@ def import_text(text: str, *, now: datetime) -> Imported:
 
 def _contradictions(told: Read) -> list[Problem]:
     known = BalanceTransaction.objects.in_bulk([one.stripe_id for one in told.movements.values()], field_name="stripe_id")
+    of_other_mode = settlements.of_other_mode([*told.movements.values()])
     problems = []
     for line, one in told.movements.items():
         row = known.get(one.stripe_id)
+        if wrong := of_other_mode.get(one.stripe_id):
+            problems.append(Problem(line, wrong))
+            continue
         if row is not None and (difference := settlements.contradiction(row, one)):
             problems.append(Problem(line, difference))
         elif row is None and told.kind is Kind.ITEMIZED_PAYOUTS:

@@ -2,6 +2,8 @@
 
 These are Stripe's figures, kept as they came. A balance transaction is one movement with its fee; a payout is a transfer
 to our bank, made of the balance transactions that name it. What they are about is told in `billing.balance`.
+
+Real money and the play money of Stripe's test mode never meet: each row is of one mode, as what it belongs to is.
 """
 
 import pgtrigger
@@ -12,6 +14,8 @@ from billing.models.fields import money_field
 from billing.models.payment import Payment
 from config.base.models import append_only, never_truncated
 
+_LIVE = "Real money, as against Stripe's test mode."
+
 
 class Payout(models.Model):
     """A transfer to our bank; `status` is Stripe's word."""
@@ -20,7 +24,8 @@ class Payout(models.Model):
     amount_minor = models.BigIntegerField(help_text="Negative when Stripe took money from our bank.")
     currency = models.CharField(max_length=3)
     status = models.CharField(max_length=20)
-    is_automatic = models.BooleanField(default=True)
+    is_live = models.BooleanField(default=False, help_text=_LIVE)
+    is_automatic = models.BooleanField(null=True, help_text="Made by Stripe, which then names it on what it took along. Empty: not told.")
     is_reconciled = models.BooleanField(default=False, help_text="All balance transactions of it have arrived and add up.")
     failure = models.CharField(max_length=500, blank=True, help_text="Why the bank sent it back, in Stripe's words.")
     arrives_on = models.DateField()
@@ -39,8 +44,9 @@ class Payout(models.Model):
                 when=pgtrigger.Before,
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition(
-                    "((OLD.stripe_id, OLD.amount_minor, OLD.currency, OLD.is_automatic, OLD.created_at, OLD.received_at) IS DISTINCT FROM"
-                    " (NEW.stripe_id, NEW.amount_minor, NEW.currency, NEW.is_automatic, NEW.created_at, NEW.received_at)"
+                    "((OLD.stripe_id, OLD.amount_minor, OLD.currency, OLD.is_live, OLD.created_at, OLD.received_at) IS DISTINCT FROM"
+                    " (NEW.stripe_id, NEW.amount_minor, NEW.currency, NEW.is_live, NEW.created_at, NEW.received_at)"
+                    " OR OLD.is_automatic IS NOT NULL AND NEW.is_automatic IS DISTINCT FROM OLD.is_automatic"
                     " OR OLD.is_reconciled AND NOT NEW.is_reconciled)"
                 ),
                 func="RAISE EXCEPTION 'What Stripe paid out never changes.';",
@@ -82,6 +88,8 @@ class BalanceTransaction(models.Model):
     net_minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     exchange_rate = models.DecimalField(max_digits=30, decimal_places=15, null=True, blank=True)
+    is_live = models.BooleanField(default=False, help_text=_LIVE)
+    is_from_file = models.BooleanField(default=False, help_text="Told by an imported file, and by Stripe itself not so far.")
     status = models.CharField(max_length=20, blank=True, help_text="In Stripe's word: pending, then available.")
     payout_id_at_stripe = models.CharField(max_length=255, blank=True, help_text="Known before the payout itself is.")
     payout = models.ForeignKey(Payout, null=True, blank=True, on_delete=models.PROTECT, related_name="transactions")
@@ -94,6 +102,7 @@ class BalanceTransaction(models.Model):
         indexes = (
             models.Index(fields=("source",), name="balance_transaction_source"),
             models.Index(fields=("created_at",), name="balance_transaction_by_time"),
+            models.Index(fields=("payment_intent",), condition=~Q(payment_intent=""), name="balance_transaction_intent"),
             models.Index(
                 fields=("payout_id_at_stripe",),
                 condition=Q(payout__isnull=True) & ~Q(payout_id_at_stripe=""),
@@ -112,15 +121,42 @@ class BalanceTransaction(models.Model):
                 condition=pgtrigger.Condition(
                     "((OLD.stripe_id, OLD.type, OLD.reporting_category, OLD.source, OLD.charge, OLD.payment_intent, OLD.amount_minor,"
                     " OLD.fee_minor, OLD.net_minor, OLD.currency, OLD.exchange_rate, OLD.description, OLD.available_on, OLD.created_at,"
-                    " OLD.received_at) IS DISTINCT FROM"
+                    " OLD.received_at, OLD.is_live) IS DISTINCT FROM"
                     " (NEW.stripe_id, NEW.type, NEW.reporting_category, NEW.source, NEW.charge, NEW.payment_intent, NEW.amount_minor,"
                     " NEW.fee_minor, NEW.net_minor, NEW.currency, NEW.exchange_rate, NEW.description, NEW.available_on, NEW.created_at,"
-                    " NEW.received_at)"
+                    " NEW.received_at, NEW.is_live)"
+                    " OR NEW.is_from_file AND NOT OLD.is_from_file"
                     " OR OLD.payout_id IS NOT NULL AND NEW.payout_id IS DISTINCT FROM OLD.payout_id"
                     " OR OLD.payout_id_at_stripe <> '' AND NEW.payout_id_at_stripe <> OLD.payout_id_at_stripe"
                     " OR OLD.status = 'available' AND NEW.status <> 'available')"
                 ),
                 func="RAISE EXCEPTION 'What Stripe booked never changes; the payout that took it along is written down once.';",
+            ),
+            pgtrigger.Trigger(
+                name="is_of_one_mode",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func="""
+                    IF EXISTS (SELECT FROM billing_topup WHERE charge <> '' AND charge IN (NEW.source, NEW.charge)
+                               AND is_live <> NEW.is_live)
+                    OR EXISTS (SELECT FROM billing_topup WHERE payment_intent <> '' AND payment_intent = NEW.payment_intent
+                               AND is_live <> NEW.is_live) THEN
+                        RAISE EXCEPTION 'A balance transaction is of the mode of its top-up: real money or Stripe''s test mode.';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+            pgtrigger.Trigger(
+                name="payout_is_of_its_mode",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.Update,
+                condition=pgtrigger.Condition("(NEW.payout_id IS NOT NULL)"),
+                func="""
+                    IF EXISTS (SELECT FROM billing_payout WHERE id = NEW.payout_id AND is_live <> NEW.is_live) THEN
+                        RAISE EXCEPTION 'A balance transaction is of the mode of its payout: real money or Stripe''s test mode.';
+                    END IF;
+                    RETURN NEW;
+                """,
             ),
             pgtrigger.Protect(name="is_kept", operation=pgtrigger.Delete),
             never_truncated(),
@@ -152,13 +188,30 @@ class PlatformFee(models.Model):
     amount_minor = models.BigIntegerField(help_text="Positive: it cost us. Negative: Stripe gave it back.")
     currency = models.CharField(max_length=3)
     amount = money_field(null=True, blank=True, help_text="In the book currency; empty when the fee came in another one.")
+    is_live = models.BooleanField(default=False, help_text=_LIVE)
     kind = models.CharField(max_length=20, help_text="payment, refund or dispute")
     happened_at = models.DateTimeField()
     recorded_at = models.DateTimeField()
 
     class Meta:
         indexes = (models.Index(fields=("happened_at",), name="platform_fee_by_time"),)
-        triggers = (append_only(), never_truncated())
+        triggers = (
+            append_only(),
+            never_truncated(),
+            pgtrigger.Trigger(
+                name="is_of_one_mode",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func="""
+                    IF EXISTS (SELECT FROM billing_topup WHERE payment_id = NEW.payment_id AND is_live <> NEW.is_live)
+                    OR EXISTS (SELECT FROM billing_balancetransaction
+                               WHERE stripe_id = NEW.balance_transaction AND is_live <> NEW.is_live) THEN
+                        RAISE EXCEPTION 'A fee is of the mode of its payment: real money or Stripe''s test mode.';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+        )
 
     def __str__(self) -> str:
         return f"Fee of {self.balance_transaction}"

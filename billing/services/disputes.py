@@ -185,10 +185,12 @@ def _on_funds(event: StripeEvent, now: datetime) -> str:
     """The money moved: what the bank charges for the dispute, or gives back, is a fee of the payment."""
     told = event.object
     done = apply(told, now, told_at=event.happened_at)
-    payment = Dispute.objects.select_related("topup__payment").get(stripe_id=told["id"]).topup.payment
-    if payment is None:
+    topup = Dispute.objects.select_related("topup__payment").get(stripe_id=told["id"]).topup
+    if topup.payment is None:
         return done
-    kept = [platform_fees.record(payment=payment, transaction=one, kind="dispute", now=now) for one in _moved(told)]
+    kept = [
+        platform_fees.record(payment=topup.payment, transaction=one, kind="dispute", is_live=topup.is_live, now=now) for one in _moved(told)
+    ]
     return f"{done} {sum(kept)} fees." if any(kept) else done
 
 

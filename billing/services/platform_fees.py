@@ -8,7 +8,7 @@ from billing.models import Payment, PlatformFee
 from pricing.queries import workspace
 
 
-def record(*, payment: Payment, transaction: dict[str, Any], kind: str, now: datetime) -> bool:
+def record(*, payment: Payment, transaction: dict[str, Any], kind: str, is_live: bool, now: datetime) -> bool:
     """Keep the fee of a balance transaction as Stripe wrote it; False when it is known, or when there was none.
 
     A fee in another currency than the books' keeps its own amount and has none in the books: a rate would be a guess.
@@ -25,6 +25,7 @@ def record(*, payment: Payment, transaction: dict[str, Any], kind: str, now: dat
             "amount_minor": fee_minor,
             "currency": currency,
             "amount": in_books,
+            "is_live": is_live,
             "kind": kind,
             "happened_at": datetime.fromtimestamp(transaction["created"], UTC),
             "recorded_at": now,

@@ -2,10 +2,15 @@
 
 Three ways lead here, in any order and as often as they like: events of charges and payouts, the sweeper that asks for what
 no event told, and files that a person imports. Each hands over facts (`billing.balance`) that are keyed by Stripe's ids.
-Facts never change; what is told otherwise later is refused with `SettlementContradiction`.
+Facts never change; what is told otherwise later is refused with `SettlementContradiction`. Nor does the mode: what is told
+of real money never belongs to what is told of Stripe's test mode.
 
 A movement that belongs to a top-up, its refund or its dispute has its fee recorded with the payment (`platform_fees`), as
-soon as both are known. A payout is reconciled when the movements that name it add up to it.
+soon as both are known. A movement that only a file tells of has to agree with the payment for that (`_is_believed`): files
+can be made up, and a fee that is recorded stays. A payout is reconciled when the movements that name it add up to it.
+
+Stripe names a payout on its movements when it made the payout itself. So a payout of which it is not told who made it is
+taken for automatic once a movement other than its own names it, and for nothing until then.
 """
 
 import logging
@@ -20,7 +25,7 @@ from typing import Any, Final
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, Sum
 
-from billing.balance import Category, Movement, PaidOut, category_of, movement, paid_out
+from billing.balance import Category, Movement, PaidOut, category_of, comes_to, movement, paid_out
 from billing.errors import SettlementContradiction, StripeRefused
 from billing.models import (
     BalanceTransaction,
@@ -35,6 +40,7 @@ from billing.models import (
     UnappliedPayment,
 )
 from billing.models import TopUpStatus as Status
+from billing.queries import stripe_modes
 from billing.services import platform_fees, stripe_gateway, unapplied_payments
 from billing.services.stripe_gateway import Gateway
 from billing.services.stripe_handling import Handler, NotOurs, NotYet, desk
@@ -91,6 +97,7 @@ def keep_payout(told: PaidOut, *, now: datetime) -> Payout:
             defaults={
                 "amount_minor": told.amount_minor,
                 "currency": told.currency,
+                "is_live": told.is_live,
                 "status": told.status,
                 "is_automatic": told.is_automatic,
                 "failure": told.failure,
@@ -99,6 +106,8 @@ def keep_payout(told: PaidOut, *, now: datetime) -> Payout:
                 "received_at": now,
             },
         )
+        if payout.is_live != told.is_live:
+            raise SettlementContradiction(_of_other_mode(f"Payout {told.stripe_id}", is_live=payout.is_live))
         if (payout.amount_minor, payout.currency) != (told.amount_minor, told.currency):
             raise SettlementContradiction(
                 f"Payout {told.stripe_id} is known here with {payout.amount_minor} {payout.currency}"
@@ -107,7 +116,10 @@ def keep_payout(told: PaidOut, *, now: datetime) -> Payout:
         if _ROAD.get(told.status, 0) > _ROAD.get(payout.status, 0):
             payout.status, payout.failure = told.status, told.failure or payout.failure
             payout.save(update_fields=["status", "failure"])
-        waiting = BalanceTransaction.objects.filter(payout_id_at_stripe=told.stripe_id, payout=None)
+        if payout.is_automatic is None and told.is_automatic is not None:
+            payout.is_automatic = told.is_automatic
+            payout.save(update_fields=["is_automatic"])
+        waiting = BalanceTransaction.objects.filter(payout_id_at_stripe=told.stripe_id, payout=None, is_live=payout.is_live)
         waiting.update(payout=payout)
         _reconcile([payout])
         return payout
@@ -120,7 +132,7 @@ def take_apart(payout: Payout, *, gateway: Gateway, now: datetime) -> bool:
     """
     if payout.is_automatic and not payout.is_reconciled:
         listed = gateway.list_balance_transactions(payout=payout.stripe_id)
-        for part in _parts(movement(told, payout=payout.stripe_id) for told in listed):
+        for part in _parts(movement(told, payout=payout.stripe_id, is_live=gateway.is_live) for told in listed):
             keep(part, now=now)
         payout.refresh_from_db()
     return payout.is_reconciled
@@ -135,13 +147,14 @@ def sweep(*, now: datetime) -> int:
     last = SettlementSweep.objects.filter(is_live=stripe.is_live).first()
     since = last.reached_at - _OVERLAP if last else now - FIRST_LOOK
     found = 0
-    for part in _parts(map(movement, stripe.list_balance_transactions(since=since))):
+    for part in _parts(movement(told, is_live=stripe.is_live) for told in stripe.list_balance_transactions(since=since)):
         found += keep(part, now=now).new
     for told in stripe.list_payouts(since=min(since, now - _PAYOUTS_CHANGE)):
         keep_payout(paid_out(told), now=now)
     SettlementSweep.objects.update_or_create(is_live=stripe.is_live, defaults={"reached_at": now})
     found += ask_for_fees(gateway=stripe, now=now)
-    for payout in Payout.objects.filter(is_automatic=True, is_reconciled=False, created_at__gte=now - FIRST_LOOK).order_by("pk"):
+    waiting = Payout.objects.filter(is_automatic=True, is_reconciled=False, is_live=stripe.is_live, created_at__gte=now - FIRST_LOOK)
+    for payout in waiting.order_by("pk"):
         try:
             take_apart(payout, gateway=stripe, now=now)
         except (StripeRefused, SettlementContradiction) as why:  # one payout that nobody can take apart holds up no other
@@ -152,7 +165,7 @@ def sweep(*, now: datetime) -> int:
 
 def ask_for_fees(*, gateway: Gateway, now: datetime) -> int:
     """Ask Stripe about charges that were paid a while ago and whose movement is not here; return how many now are."""
-    booked = BalanceTransaction.objects.filter(source=OuterRef("charge"))
+    booked = BalanceTransaction.objects.filter(source=OuterRef("charge"), is_live=gateway.is_live, is_from_file=False)
     late = TopUp.objects.filter(status=Status.PAID, is_live=gateway.is_live, paid_at__lt=now - FEE_IS_LATE)
     began, found = time.monotonic(), 0
     for topup in late.filter(Q(charge="") | ~Exists(booked)).order_by("-paid_at")[:_CHARGES_AT_ONCE]:
@@ -174,6 +187,19 @@ def record_fees(*, now: datetime) -> int:
 
 def payments_of(movements: Iterable[BalanceTransaction]) -> dict[str, Payment]:
     """Return the payment that each movement belongs to, by the movement's id: of a top-up, its refund or its dispute."""
+    return {name: owner.payment for name, owner in _owners(movements).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """What a movement is about: a payment, and how much should have moved, without its sign."""
+
+    payment: Payment
+    amount_minor: int
+    currency: str
+
+
+def _owners(movements: Iterable[BalanceTransaction]) -> dict[str, _Owner]:
     rows = list(movements)
     about: dict[Category, dict[str, list[BalanceTransaction]]] = {category: {} for category in _FEE_KINDS}
     for row in rows:
@@ -181,23 +207,27 @@ def payments_of(movements: Iterable[BalanceTransaction]) -> dict[str, Payment]:
             about[category].setdefault(row.source, []).append(row)
     charges = about[Category.CHARGE]
     intents = {row.payment_intent: row for same in charges.values() for row in same if row.payment_intent}
-    found: dict[str, Payment] = {}
+    found: dict[str, _Owner] = {}
     for topup in TopUp.objects.filter(Q(charge__in=charges) | Q(payment_intent__in=intents), payment__isnull=False).select_related(
         "payment"
     ):
         assert topup.payment is not None
         named = [*charges.get(topup.charge or "-", ()), *([intents[topup.payment_intent]] if topup.payment_intent in intents else ())]
-        found |= {row.stripe_id: topup.payment for row in named}
+        owner = _Owner(topup.payment, topup.amount_minor, topup.currency)
+        found |= {row.stripe_id: owner for row in named if row.is_live == topup.is_live}
     for model, category in ((TopUpRefund, Category.REFUND), (Dispute, Category.DISPUTE)):
         known: Any = model._default_manager.filter(stripe_id__in=[name for name in about[category] if name])
         for back in known.select_related("topup__payment"):
             if back.topup.payment is not None and getattr(back, "unapplied_id", None) is None:
-                found |= {row.stripe_id: back.topup.payment for row in about[category][back.stripe_id]}
+                owner = _Owner(back.topup.payment, back.amount_minor, back.currency)
+                found |= {row.stripe_id: owner for row in about[category][back.stripe_id] if row.is_live == back.topup.is_live}
     return found
 
 
 def contradiction(row: BalanceTransaction, told: Movement) -> str:
     """Say what of a movement is told otherwise than it is known; empty where nothing is. What one side leaves empty is no contradiction."""
+    if row.is_live != told.is_live:
+        return _of_other_mode(row.stripe_id, is_live=row.is_live)
     for name in _FACTS:
         known, said = getattr(row, name), getattr(told, name)
         if known != said and not (name == "source" and "" in {known, said}):
@@ -205,6 +235,24 @@ def contradiction(row: BalanceTransaction, told: Movement) -> str:
     if told.payout and row.payout_id_at_stripe and told.payout != row.payout_id_at_stripe:
         return f"{row.stripe_id} went out with {row.payout_id_at_stripe}, and this says with {told.payout}."
     return ""
+
+
+def of_other_mode(movements: Sequence[Movement]) -> dict[str, str]:
+    """Say of each movement that names a top-up of the other mode what is wrong with it, by the movement's id."""
+    paid: dict[str, TopUp] = {}
+    names = {name for one in movements for name in (one.source, one.charge, one.payment_intent) if name}
+    for topup in TopUp.objects.filter(Q(charge__in=names) | Q(payment_intent__in=names)):
+        paid |= {name: topup for name in (topup.charge, topup.payment_intent) if name}
+    wrong = {}
+    for one in movements:
+        for name in (one.source, one.charge, one.payment_intent):
+            if name in paid and paid[name].is_live != one.is_live:
+                wrong[one.stripe_id] = f"{name} paid {paid[name]}. " + _of_other_mode(str(paid[name]), is_live=not one.is_live)
+    return wrong
+
+
+def _of_other_mode(what: str, *, is_live: bool) -> str:
+    return f"{what} is of {stripe_modes.words(is_live=is_live)}, and this was said to be of {stripe_modes.words(is_live=not is_live)}."
 
 
 def _row(one: Movement, now: datetime) -> BalanceTransaction:
@@ -220,6 +268,8 @@ def _row(one: Movement, now: datetime) -> BalanceTransaction:
         net_minor=one.net_minor,
         currency=one.currency,
         exchange_rate=one.exchange_rate,
+        is_live=one.is_live,
+        is_from_file=one.is_from_file,
         status=one.status,
         payout_id_at_stripe=one.payout,
         description=one.description,
@@ -232,46 +282,72 @@ def _row(one: Movement, now: datetime) -> BalanceTransaction:
 def _bring_up_to_date(kept: dict[str, BalanceTransaction], movements: Sequence[Movement]) -> None:
     """Write down what may be learned later: that money is available, and which payout took it along."""
     named = {one.payout for one in movements if one.payout}
-    payouts = {payout.stripe_id: payout for payout in Payout.objects.select_for_update().order_by("pk").filter(stripe_id__in=named)}
+    locked = Payout.objects.select_for_update().order_by("pk").filter(stripe_id__in=named)
+    payouts = {(payout.stripe_id, payout.is_live): payout for payout in locked}
     changed = []
     for one in movements:
         row = kept[one.stripe_id]
-        before = (row.status, row.payout_id_at_stripe, row.payout_id)
+        before = (row.status, row.payout_id_at_stripe, row.payout_id, row.is_from_file)
+        row.is_from_file = row.is_from_file and one.is_from_file
         if one.status == "available":
             row.status = one.status
         row.payout_id_at_stripe = row.payout_id_at_stripe or one.payout
         if row.payout_id is None:
-            row.payout = payouts.get(row.payout_id_at_stripe)
-        if (row.status, row.payout_id_at_stripe, row.payout_id) != before:
+            row.payout = payouts.get((row.payout_id_at_stripe, row.is_live))
+        if (row.status, row.payout_id_at_stripe, row.payout_id, row.is_from_file) != before:
             changed.append(row)
-    BalanceTransaction.objects.bulk_update(changed, ["status", "payout_id_at_stripe", "payout"])
+    BalanceTransaction.objects.bulk_update(changed, ["status", "payout_id_at_stripe", "payout", "is_from_file"], batch_size=_AT_ONCE)
     _reconcile(payouts.values())
 
 
 def _reconcile(payouts: Iterable[Payout]) -> None:
     """Mark the payouts, which are locked, that their movements add up to. The payout's own movement is not one of them."""
     for payout in payouts:
+        parts = payout.transactions.filter(currency=payout.currency).exclude(source=payout.stripe_id)
+        if payout.is_automatic is None and parts.exists():
+            payout.is_automatic = True
+            payout.save(update_fields=["is_automatic"])
         if payout.is_reconciled or not payout.is_automatic:
             continue
-        parts = payout.transactions.filter(currency=payout.currency).exclude(source=payout.stripe_id)
         if parts.aggregate(sum=Sum("net_minor"))["sum"] == payout.amount_minor:
             payout.is_reconciled = True
             payout.save(update_fields=["is_reconciled"])
 
 
 def _record_fees(rows: Iterable[BalanceTransaction], now: datetime) -> int:
-    with_fee = [row for row in rows if row.fee_minor]
-    payments = payments_of(with_fee) if with_fee else {}
+    # What Stripe told itself comes before what only files say.
+    with_fee = sorted((row for row in rows if row.fee_minor), key=lambda row: row.is_from_file)
+    owners = _owners(with_fee) if with_fee else {}
     return sum(
         platform_fees.record(
-            payment=payments[row.stripe_id],
+            payment=owners[row.stripe_id].payment,
             transaction={"id": row.stripe_id, "fee": row.fee_minor, "currency": row.currency, "created": row.created_at.timestamp()},
             kind=_FEE_KINDS[_category(row)],
+            is_live=row.is_live,
             now=now,
         )
         for row in with_fee
-        if row.stripe_id in payments
+        if row.stripe_id in owners and (not row.is_from_file or _is_believed(row, owners[row.stripe_id]))
     )
+
+
+def _is_believed(row: BalanceTransaction, owner: _Owner) -> bool:
+    """Say whether what only a file tells may have its fee recorded: it moved what it is about, and a payment has one fee.
+
+    That fee is within the amount. What is not believed is a break, for a person; once Stripe itself tells it, it is recorded.
+    """
+    if not comes_to(
+        abs(row.amount_minor),
+        row.currency,
+        expected_minor=owner.amount_minor,
+        expected_currency=owner.currency,
+        exchange_rate=row.exchange_rate,
+    ):
+        return False
+    if _category(row) is not Category.CHARGE:
+        return True
+    others = PlatformFee.objects.filter(payment=owner.payment, kind="payment").exclude(balance_transaction=row.stripe_id)
+    return 0 <= row.fee_minor <= row.amount_minor and not others.exists()
 
 
 def _category(row: BalanceTransaction) -> Category:
@@ -299,7 +375,7 @@ def _keep_charge(charge: dict[str, Any], gateway: Callable[[], Gateway], now: da
         return None
     if isinstance(told, str):
         told = gateway().retrieve_balance_transaction(told)
-    return keep([movement(told, charge=charge["id"], payment_intent=intent)], now=now)
+    return keep([movement(told, charge=charge["id"], payment_intent=intent, is_live=bool(charge.get("livemode")))], now=now)
 
 
 def _on_charge(event: StripeEvent, now: datetime) -> str:

@@ -16,6 +16,7 @@ import stripe
 from django.conf import settings
 
 from billing.errors import StripeNotSetUp, StripeRefused, StripeUnavailable
+from billing.queries.stripe_modes import is_live_key
 from config.base.errors import DomainError
 
 API_VERSION: Final = "2026-10-28.endive"
@@ -35,7 +36,7 @@ class Gateway:
         self._client = stripe.StripeClient(
             api_key, stripe_version=API_VERSION, base_addresses=addresses, max_network_retries=_RETRIES, http_client=http
         )
-        self.is_live = "_live_" in api_key
+        self.is_live = is_live_key(api_key)
 
     def create_checkout_session(self, params: dict[str, Any], *, key: str) -> Answer:
         """Make a page where a buyer pays, or saves a payment method (mode `setup`)."""

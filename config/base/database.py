@@ -60,6 +60,12 @@ def snapshot() -> Iterator[None]:
         yield
 
 
+def patient(*, seconds: int) -> None:
+    """Let what follows in this transaction take longer than a request usually may: its statements, and the work between them."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = '{seconds}s'; SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'")
+
+
 def sync(raw: "psycopg.Connection[Any]", pipeline: psycopg.Pipeline) -> None:
     """Have all that was sent answered; raises what went wrong.
 

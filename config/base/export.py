@@ -12,7 +12,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -20,7 +19,7 @@ from django.utils import timezone
 from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
-from config.base.database import snapshot
+from config.base.database import patient, snapshot
 from config.base.exact import plain
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -92,9 +91,7 @@ def read(queryset: "QuerySet[Any]", columns: Sequence[Column], *, seconds: int =
     fields = list(dict.fromkeys(field for column in columns for field in column.fields))
     makers = [(column.made_by, [fields.index(field) for field in column.fields]) for column in columns]
     with snapshot():
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL statement_timeout = '{seconds}s'")
-            cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'")
+        patient(seconds=seconds)
         for row in queryset.select_related(None).values_list(*fields).iterator(chunk_size=_CHUNK):
             yield [made_by(*[row[at] for at in places]) if made_by else row[places[0]] for made_by, places in makers]
 

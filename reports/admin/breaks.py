@@ -1,7 +1,9 @@
 """Breaks with Stripe: the work queue of what does not agree, and the buttons of the reconciliation."""
 
+from datetime import datetime
 from typing import Any, Final
 
+from celery import current_app
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import User
@@ -9,24 +11,34 @@ from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import DatabaseError
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, QueryDict
+from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RadioFilter
+from kombu.exceptions import OperationalError as BrokerAwayError
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RadioFilter
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget
 
 from billing.minor_units import written
+from billing.queries import stripe_modes
 from config.base.admin import Choice, DayRangeFilter, Dialog, ReadOnlyAdmin, ReasonDialog, TrackedAdmin, badge, dialog, lines, link, moment
+from config.base.errors import DomainError
 from reports import breaks, stripe_files, stripe_imports
-from reports.admin.period_form import Day, Period, PeriodForm, ordered
+from reports.admin.period_form import Period
 from reports.admin.reconciliation import VIEW, Reconciliation
+from reports.admin.signing import MODES, SignDialog, mode_word
 from reports.models import BreakState, ReconciliationBreak
 from reports.queries.reconciliation import OPEN_STATES
 
 SETTLE: Final = "reports.settle_breaks"
 STATE_COLOURS = {"open": "danger", "in_work": "warning", "explained": "info", "resolved": "success"}
+
+
+class WorkerAway(DomainError):
+    """Start the worker."""
+
+    code = "worker_away"
 
 
 class AssignBreakDialog(ReasonDialog):
@@ -65,32 +77,26 @@ class ImportDialog(Dialog):
         help_text="CSV: payout reconciliation (itemized), balance change (itemized), itemized payouts, balance transactions, payouts.",
     )
 
+    mode = Choice(
+        choices=MODES, label="The file is of", help_text="Stripe's files do not say it. Each mode has a reconciliation of its own."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["mode"].initial = mode_word(is_live=stripe_modes.usual())
+
     def clean_file(self) -> str:
         sent: UploadedFile[bytes] = self.cleaned_data["file"]
         if sent.size and sent.size > stripe_files.MOST_BYTES:
             raise ValidationError("This file is too large for a page. Use manage.py import_stripe_csv.")
         try:
-            return stripe_files.decoded(sent.read())
+            text = stripe_files.decoded(sent.read())
         except stripe_files.UnreadableFile as error:
             raise ValidationError([str(problem) for problem in error.problems]) from error
-
-
-class SignDialog(Dialog):
-    """The period is that of the page; it may be changed."""
-
-    first = Day(label="From")
-    last = Day(label="To, this day included")
-    note = forms.CharField(required=False, max_length=500, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}))
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        asked = QueryDict(self.request.headers.get("HX-Current-URL", "").partition("?")[2])
-        form = PeriodForm(asked, today=timezone.localdate())
-        if form.is_valid():
-            self.fields["first"].initial, self.fields["last"].initial = form.period().first, form.period().last
-
-    def clean(self) -> None:
-        ordered(self.cleaned_data.get("first"), self.cleaned_data.get("last"))
+        if text.count("\n") > breaks.AT_ONCE:
+            words = f"This file has more than {breaks.AT_ONCE:,} rows, which takes a page too long. Use manage.py import_stripe_csv."
+            raise ValidationError(words)
+        return text
 
 
 def _people() -> list[User]:
@@ -121,7 +127,13 @@ class Shows(RadioFilter):
 @admin.register(ReconciliationBreak)
 class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
     list_display = ("what", "state_badge", "amount_figure", "said", "of_topup", "happened", "sees_to_it")
-    list_filter = (Shows, ("kind", ChoicesDropdownFilter), ("category", ChoicesDropdownFilter), ("happened_at", DayRangeFilter))
+    list_filter = (
+        Shows,
+        ("kind", ChoicesDropdownFilter),
+        ("category", ChoicesDropdownFilter),
+        ("is_live", BooleanRadioFilter),
+        ("happened_at", DayRangeFilter),
+    )
     list_select_related = ("owner", "topup")
     search_fields = ("subject__exact",)
     search_help_text = "Stripe's id, or ours such as top-up 7, exactly"
@@ -149,14 +161,21 @@ class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
         form=SignDialog,
         permission=SETTLE,
         submit="Sign",
-        description="Keeps the figures of the period with your name, and a hash of every line behind them.",
+        description="Keeps the figures that the page shows with your name, and a hash of every line behind them.",
         icon="signature",
         variant=ActionVariant.PRIMARY,
     )
     def sign_off(self, request: HttpRequest, form: SignDialog, row: None) -> str:
         period = Period(form.cleaned_data["first"], form.cleaned_data["last"])
+        typed = form.cleaned_data
         signed = breaks.sign(
-            since=period.since, until=period.until, note=form.cleaned_data["note"], actor=_user(request), now=timezone.now()
+            since=period.since,
+            until=period.until,
+            is_live=typed["mode"] == "live",
+            digest=typed["digest"],
+            note=typed["note"],
+            actor=_user(request),
+            now=timezone.now(),
         )
         return f"{period} is signed: {signed.line_count:,} lines, digest {signed.digest[:12]}."
 
@@ -170,12 +189,11 @@ class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
     )
     def import_file(self, request: HttpRequest, form: ImportDialog, row: None) -> str:
         now = timezone.now()
-        done = stripe_imports.import_text(form.cleaned_data["file"], now=now)
+        done = stripe_imports.import_text(form.cleaned_data["file"], now=now, is_live=form.cleaned_data["mode"] == "live")
         try:
-            found = breaks.find(now=now)
-        except DatabaseError:  # the file is in; somebody else compares just now
+            return f"{done} {_compared(now)}"
+        except (DatabaseError, WorkerAway):  # the file is in; somebody else compares just now, or nobody can be asked to
             return f"{done} It is compared with the books within the hour."
-        return f"{done} {found.there:,} breaks are there now."
 
     @dialog(
         "Compare now",
@@ -186,8 +204,7 @@ class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
         icon="sync",
     )
     def find_now(self, request: HttpRequest, form: FindDialog, row: None) -> str:
-        found = breaks.find(now=timezone.now())
-        return f"{found.there:,} breaks are there; {found.opened:,} were opened and {found.closed:,} closed just now."
+        return _compared(timezone.now())
 
     @dialog("Assign", form=AssignBreakDialog, permission=SETTLE, submit="Save", icon="assignment_ind")
     def assign_break(self, request: HttpRequest, form: AssignBreakDialog, broken: ReconciliationBreak) -> str:
@@ -211,7 +228,7 @@ class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
 
     @admin.display(description="what")
     def what(self, broken: ReconciliationBreak) -> str:
-        return broken.get_kind_display()
+        return broken.get_kind_display() if broken.is_live else f"{broken.get_kind_display()} (test mode)"
 
     @admin.display(description="state")
     def state_badge(self, broken: ReconciliationBreak) -> SafeString:
@@ -232,7 +249,8 @@ class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
     @admin.display(description="reconciliation of that day")
     def of_payout(self, broken: ReconciliationBreak) -> SafeString:
         day = timezone.localdate(broken.happened_at)
-        return link(day.isoformat(), "reports_reconciliation", query=Period(day, day).query.removeprefix("?"))
+        query = f"{Period(day, day).query.removeprefix('?')}&mode={mode_word(is_live=broken.is_live)}"
+        return link(day.isoformat(), "reports_reconciliation", query=query)
 
     @admin.display(description="happened", ordering="happened_at")
     def happened(self, broken: ReconciliationBreak) -> str:
@@ -253,6 +271,18 @@ class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
     @admin.display(description="owner")
     def sees_to_it(self, broken: ReconciliationBreak) -> SafeString:
         return lines([broken.owner or "-", *([broken.note] if broken.note else [])])
+
+
+def _compared(now: datetime) -> str:
+    """Compare at once, or have the worker do it where it takes longer than a page may; say what came of it."""
+    if breaks.is_much(now=now):
+        try:
+            current_app.send_task("reports.tasks.find_breaks")
+        except BrokerAwayError as error:
+            raise WorkerAway("The worker cannot be reached. The breaks are found within the hour after it is started.") from error
+        return "There is much to compare, so the worker does it. Load this page again in some minutes."
+    found = breaks.find(now=now)
+    return f"{found.there:,} breaks are there; {found.opened:,} were opened and {found.closed:,} closed just now."
 
 
 def _user(request: HttpRequest) -> User:

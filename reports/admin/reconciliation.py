@@ -17,12 +17,14 @@ from django.utils import timezone
 
 from billing.minor_units import UnknownCurrency, to_major, written
 from billing.models import Lot, Payout, TopUp
+from billing.queries import stripe_modes
 from config.base.admin import ExportForm, money, too_long_for_a_sheet
 from config.base.admin.exports import COLUMN
 from config.base.admin.records import refuse_writing
+from config.base.database import snapshot
 from config.base.export import FILES, UnknownColumn, chosen
 from pricing.queries import workspace
-from reports.admin import comparison
+from reports.admin import comparison, signing
 from reports.admin.period_form import Period, PeriodForm, presets
 from reports.models import BreakState, ReconciliationSignOff
 from reports.queries import reconciliation as queries
@@ -67,7 +69,10 @@ class Reconciliation:
             "presets": [(words, period.query, period == asked) for words, period in presets(today)],
         }
         if asked:
-            context |= _told(request, asked)
+            try:
+                context |= self._told(request, asked, context["actions_list"])
+            except queries.TooMuchToCompare as refusal:
+                form.add_error(None, refusal.detail)
         return render(request, "admin/reports/reconciliation.html", context)
 
     def payout(self, request: HttpRequest, pk: int) -> HttpResponseBase:
@@ -76,7 +81,11 @@ class Reconciliation:
         payout = Payout.objects.filter(pk=pk).first()
         if payout is None:
             raise Http404
-        lines = queries.lines_of_payout(payout, now=timezone.now())
+        try:
+            lines = queries.lines_of_payout(payout, now=timezone.now())
+        except queries.TooMuchToCompare as refusal:
+            messages.error(request, refusal.detail)
+            return HttpResponseRedirect(reverse("admin:reports_reconciliation"))
         shown = Paginator(lines, _LINES_A_PAGE).get_page(request.GET.get("page"))
         parts = list(payout.transactions.exclude(source=payout.stripe_id).values_list("amount_minor", "fee_minor", "net_minor"))
         gross, fees, net = (sum(column) for column in zip(*parts, strict=True)) if parts else (0, 0, 0)
@@ -100,15 +109,18 @@ class Reconciliation:
             # The page says what is wrong with the period.
             return HttpResponseRedirect(f"{page}?{request.GET.urlencode()}")
         period = form.period()
-        now = timezone.now()
-        statement = queries.statement(since=period.since, until=period.until, now=now)
+        now, is_live = timezone.now(), signing.chosen_mode(request.GET)
         try:
             places = chosen(_HEADINGS, request.GET.getlist(COLUMN))
+            statement = queries.statement(since=period.since, until=period.until, now=now, is_live=is_live)
         except UnknownColumn as error:
             return _back(request, page + period.query, str(error))
+        except queries.TooMuchToCompare:
+            return HttpResponseRedirect(f"{page}?{request.GET.urlencode()}")
         if kind == "xlsx" and (words := too_long_for_a_sheet(len(statement.lines))):
             return _back(request, page + period.query, words)
-        filename = f"reconciliation-{period.first:%Y%m%d}-{period.last:%Y%m%d}.{kind}"
+        mode = "" if is_live else "-test"
+        filename = f"reconciliation{mode}-{period.first:%Y%m%d}-{period.last:%Y%m%d}.{kind}"
         rows = ([row[place] for place in places] for row in _cells(statement))
         headings = [_HEADINGS[place] for place in places]
         return FILES[kind](rows=rows, headings=headings, about=_about(request, period, statement, now), filename=filename)
@@ -119,6 +131,16 @@ class Reconciliation:
             **admin.admin_site.each_context(request),
             "title": title,
             "actions_list": admin._get_actions_navigation(admin.actions_list, admin.get_actions_list(request)),
+        }
+
+    def _told(self, request: HttpRequest, period: Period, actions: list[Any]) -> dict[str, Any]:
+        with snapshot():
+            told = _told(request, period)
+        return told | {
+            "actions_list": signing.carrying(actions, period=period, statement=told["statement"]),
+            "modes": signing.modes(request, period),
+            "is_live": told["statement"].is_live,
+            "mode": signing.mode_word(is_live=told["statement"].is_live),
         }
 
 
@@ -134,16 +156,18 @@ def _back(request: HttpRequest, page: str, words: str) -> HttpResponseRedirect:
 
 
 def _told(request: HttpRequest, period: Period) -> dict[str, Any]:
-    now = timezone.now()
-    statement = queries.statement(since=period.since, until=period.until, now=now)
-    breaks = queries.breaks(since=period.since, until=period.until)
-    signed = queries.last_sign_off(since=period.since, until=period.until)
+    now, is_live = timezone.now(), signing.chosen_mode(request.GET)
+    asked: Any = {"since": period.since, "until": period.until, "is_live": is_live}
+    statement = queries.statement(**asked, now=now)
+    breaks = queries.breaks(**asked)
+    signed = queries.last_sign_off(**asked)
     explained = frozenset(breaks.filter(state=BreakState.EXPLAINED).values_list("subject", flat=True))
     open_count = breaks.filter(state__in=queries.OPEN_STATES).count()
     before = period.before
-    earlier = queries.statement(since=before.since, until=before.until, now=now)
-    payouts = Paginator(queries.payouts(since=period.since, until=period.until), _PAYOUTS_A_PAGE).get_page(request.GET.get("page"))
-    day = f"happened_at_from={period.first.isoformat()}&happened_at_to={period.last.isoformat()}"
+    earlier = queries.statement(since=before.since, until=before.until, is_live=is_live, now=now)
+    payouts = Paginator(queries.payouts(**asked), _PAYOUTS_A_PAGE).get_page(request.GET.get("page"))
+    day = f"happened_at_from={period.first.isoformat()}&happened_at_to={period.last.isoformat()}&is_live__exact={int(is_live)}"
+    mode = signing.mode_word(is_live=is_live)
     files = [(kind.upper(), reverse("admin:reports_reconciliation_export", args=[kind])) for kind in FILES]
     return {
         "period": period,
@@ -152,7 +176,8 @@ def _told(request: HttpRequest, period: Period) -> dict[str, Any]:
         "line_count": len(statement.lines),
         "figures": comparison.figures(statement.figures, earlier.figures),
         "balances": [_balance(balance) for balance in statement.balances],
-        "breaks": breaks[:_BREAKS],
+        "statement": statement,
+        "breaks": list(breaks[:_BREAKS]),
         "break_count": breaks.count(),
         "open_count": open_count,
         "all_breaks": f"{reverse('admin:reports_reconciliationbreak_changelist')}?{day}",
@@ -161,9 +186,9 @@ def _told(request: HttpRequest, period: Period) -> dict[str, Any]:
         "signed": signed,
         "has_changed": signed is not None and signed.digest != statement.digest,
         "digest": statement.digest,
-        "signatures": _signatures(),
-        "files": [(name, href + period.query) for name, href in files],
-        "export": ExportForm(_HEADINGS, files, (("from", period.first.isoformat()), ("to", period.last.isoformat()))),
+        "signatures": _signatures(is_live=is_live),
+        "files": [(name, f"{href}{period.query}&mode={mode}") for name, href in files],
+        "export": ExportForm(_HEADINGS, files, (("from", period.first.isoformat()), ("to", period.last.isoformat()), ("mode", mode))),
     }
 
 
@@ -184,9 +209,10 @@ def _payout(payout: Any) -> dict[str, Any]:
     }
 
 
-def _signatures() -> list[dict[str, Any]]:
-    rows = ReconciliationSignOff.objects.select_related("signed_by").order_by("-pk")[:_SIGNATURES]
-    return [{"row": row, "period": (period := _period_of(row)), "query": period.query} for row in rows]
+def _signatures(*, is_live: bool) -> list[dict[str, Any]]:
+    rows = ReconciliationSignOff.objects.filter(is_live=is_live).select_related("signed_by").order_by("-pk")[:_SIGNATURES]
+    mode = f"&mode={signing.mode_word(is_live=is_live)}"
+    return [{"row": row, "period": (period := _period_of(row)), "query": period.query + mode} for row in rows]
 
 
 def _period_of(row: ReconciliationSignOff) -> Period:
@@ -268,6 +294,7 @@ def _about(request: HttpRequest, period: Period, statement: Statement, now: date
         "Drawn at": timezone.localtime().isoformat(timespec="seconds"),
         "Drawn by": request.user.get_username(),
         "Time zone": timezone.get_current_timezone_name(),
+        "Money": stripe_modes.words(is_live=statement.is_live).capitalize(),
         "Period": str(period),
         "Digest": statement.digest,
     }

@@ -2,6 +2,8 @@
 
 Read for a period: the movements that Stripe booked in it, and what was done here in it. Whatever belongs to one of these is
 read as well, whenever it was, so that a dispute that was lost in March is compared with its payment's refund of January.
+
+Everything here is of one mode, real money or Stripe's test mode: `is_live`, the usual one (`stripe_modes`) if None is given.
 """
 
 import hashlib
@@ -32,13 +34,18 @@ from billing.models import (
     UnappliedPayment,
     UnappliedState,
 )
-from config.base.database import snapshot
+from billing.queries import stripe_modes
+from config.base.database import patient, snapshot
+from config.base.errors import DomainError
 from config.base.exact import ZERO
 from pricing.queries import workspace
 from reports import reconciliation
 from reports.models import BreakState, ReconciliationBreak, ReconciliationSignOff
 from reports.reconciliation import Booked, Known, KnownFee, KnownPayout, Line, Matched
 
+# What a page compares at once; the task that finds breaks takes as much as there is.
+MOST_MOVEMENTS: Final = 100_000
+_SECONDS: Final = 120
 _CALLED_RETURNED: Final = ("failed", "canceled")
 OPEN_STATES: Final = (BreakState.OPEN, BreakState.IN_WORK)
 
@@ -81,6 +88,7 @@ class Statement:
 
     since: datetime
     until: datetime
+    is_live: bool
     figures: tuple[Figure, ...]
     balances: tuple[Balance, ...]
     lines: tuple[Line, ...]
@@ -112,24 +120,37 @@ class Became:
     left: Decimal
 
 
-def matched(*, since: datetime, until: datetime, now: datetime) -> Matched:
-    """Compare the two sides for a period, and what belongs to it."""
+class TooMuchToCompare(DomainError):
+    """Choose a shorter period."""
+
+    code = "too_much_to_compare"
+
+
+def matched(*, since: datetime, until: datetime, now: datetime, is_live: bool | None = None, most: int = MOST_MOVEMENTS) -> Matched:
+    """Compare the two sides for a period, and what belongs to it. Raises TooMuchToCompare above so many movements."""
+    is_live = stripe_modes.usual() if is_live is None else is_live
     with snapshot():
-        rows = list(BalanceTransaction.objects.filter(created_at__gte=since, created_at__lt=until))
+        patient(seconds=_SECONDS)
+        there = BalanceTransaction.objects.filter(is_live=is_live)
+        rows = list(there.filter(created_at__gte=since, created_at__lt=until)[: most + 1])
+        if len(rows) > most:
+            raise TooMuchToCompare(f"More than {most:,} movements of the balance are in this period. Choose a shorter one.")
         named = {name for row in rows for name in (row.source, row.charge, row.payment_intent) if name}
-        known = _known(since, until, named)
-        payouts = _payouts(since, until, named)
+        known = _known(since, until, named, is_live)
+        payouts = _payouts(since, until, named, is_live)
         charges = {name for thing in known if thing.category is Category.CHARGE for name in thing.ids if name} - named
         # A refund, a dispute and a payout may move money twice, months apart.
         ids = charges | {name for thing in known if thing.category is not Category.CHARGE for name in thing.ids}
         ids |= {payout.id for payout in payouts}
-        fee_rows = PlatformFee.objects.filter(happened_at__gte=since, happened_at__lt=until)
+        fee_rows = PlatformFee.objects.filter(happened_at__gte=since, happened_at__lt=until, is_live=is_live)
         fees = {fee.balance_transaction: fee for fee in fee_rows.select_related("payment__topup")}
         here = {row.stripe_id for row in rows}
-        others = Q(source__in=ids) | Q(payment_intent__in=charges) & ~Q(payment_intent="") | Q(stripe_id__in=fees.keys() - here)
-        rows += [row for row in BalanceTransaction.objects.filter(others) if row.stripe_id not in here]
+        # One by one, so that each is looked up by its own index; the intents' has no row without one.
+        for others in (Q(source__in=ids), Q(payment_intent__in=charges) & ~Q(payment_intent=""), Q(stripe_id__in=fees.keys() - here)):
+            rows += [row for row in there.filter(others) if row.stripe_id not in here]
+            here = {row.stripe_id for row in rows}
         without = [row.stripe_id for row in rows if row.fee_minor and row.stripe_id not in fees]
-        more = PlatformFee.objects.filter(balance_transaction__in=without)
+        more = PlatformFee.objects.filter(balance_transaction__in=without, is_live=is_live)
         fees |= {fee.balance_transaction: fee for fee in more.select_related("payment__topup")}
         return reconciliation.match(
             booked=[_booked(row) for row in rows],
@@ -141,29 +162,39 @@ def matched(*, since: datetime, until: datetime, now: datetime) -> Matched:
         )
 
 
-def statement(*, since: datetime, until: datetime, now: datetime) -> Statement:
-    """Return the figures of a period, every line of which they are made, and the balance at both ends."""
-    lines = tuple(line for line in matched(since=since, until=until, now=now).lines if since <= line.at < until)
-    figures = _figures(lines, _open_breaks(since, until))
-    return Statement(since, until, figures, _balances(since, until), lines, _digest(lines))
+def statement(*, since: datetime, until: datetime, now: datetime, is_live: bool | None = None) -> Statement:
+    """Return the figures of a period as of one moment, every line of which they are made, and the balance at both ends.
+
+    Raises TooMuchToCompare.
+    """
+    is_live = stripe_modes.usual() if is_live is None else is_live
+    with snapshot():
+        found = matched(since=since, until=until, now=now, is_live=is_live)
+        lines = tuple(line for line in found.lines if since <= line.at < until)
+        figures = _figures(lines, _open_breaks(since, until, is_live))
+        return Statement(since, until, is_live, figures, _balances(since, until, is_live), lines, _digest(lines))
 
 
-def breaks(*, since: datetime, until: datetime) -> "QuerySet[ReconciliationBreak]":
+def breaks(*, since: datetime, until: datetime, is_live: bool | None = None) -> "QuerySet[ReconciliationBreak]":
     """Return the breaks of a period that are still there, those that nobody has explained first."""
-    rows = ReconciliationBreak.objects.filter(happened_at__gte=since, happened_at__lt=until).exclude(state=BreakState.RESOLVED)
+    is_live = stripe_modes.usual() if is_live is None else is_live
+    rows = ReconciliationBreak.objects.filter(is_live=is_live, happened_at__gte=since, happened_at__lt=until)
+    rows = rows.exclude(state=BreakState.RESOLVED)
     first = Case(When(state__in=OPEN_STATES, then=0), default=1)
     return rows.select_related("owner", "topup").order_by(first, "-happened_at", "-pk")
 
 
-def open_breaks() -> "QuerySet[ReconciliationBreak]":
+def open_breaks(*, is_live: bool | None = None) -> "QuerySet[ReconciliationBreak]":
     """Return the breaks that nobody has explained."""
-    return ReconciliationBreak.objects.filter(state__in=OPEN_STATES)
+    is_live = stripe_modes.usual() if is_live is None else is_live
+    return ReconciliationBreak.objects.filter(state__in=OPEN_STATES, is_live=is_live)
 
 
-def payouts(*, since: datetime, until: datetime) -> "QuerySet[Any]":
+def payouts(*, since: datetime, until: datetime, is_live: bool | None = None) -> "QuerySet[Any]":
     """Return the payouts made in a period, newest first, with the count and the sum of the movements that name them."""
     own = Q(transactions__source=F("stripe_id"))
-    rows: Any = Payout.objects.filter(created_at__gte=since, created_at__lt=until)
+    is_live = stripe_modes.usual() if is_live is None else is_live
+    rows: Any = Payout.objects.filter(created_at__gte=since, created_at__lt=until, is_live=is_live)
     listed: QuerySet[Any] = rows.annotate(
         parts=Count("transactions", filter=~own), parts_minor=Coalesce(Sum("transactions__net_minor", filter=~own), 0)
     ).order_by("-created_at", "-pk")
@@ -175,14 +206,17 @@ def lines_of_payout(payout: Payout, *, now: datetime) -> tuple[Line, ...]:
     rows = list(payout.transactions.exclude(source=payout.stripe_id).order_by("created_at", "pk"))
     if not rows:
         return ()
-    found = matched(since=rows[0].created_at, until=max(row.created_at for row in rows).replace(microsecond=999_999), now=now)
+    last = max(row.created_at for row in rows).replace(microsecond=999_999)
+    found = matched(since=rows[0].created_at, until=last, now=now, is_live=payout.is_live)
     wanted = {row.stripe_id for row in rows}
     return tuple(line for line in found.lines if line.stripe_id in wanted and line.category is not Category.FEE)
 
 
-def last_sign_off(*, since: datetime, until: datetime) -> ReconciliationSignOff | None:
+def last_sign_off(*, since: datetime, until: datetime, is_live: bool | None = None) -> ReconciliationSignOff | None:
     """Return the newest signature under exactly this period."""
-    return ReconciliationSignOff.objects.filter(since=since, until=until).select_related("signed_by").order_by("-pk").first()
+    is_live = stripe_modes.usual() if is_live is None else is_live
+    signed = ReconciliationSignOff.objects.filter(since=since, until=until, is_live=is_live)
+    return signed.select_related("signed_by").order_by("-pk").first()
 
 
 def became(topups: Iterable[int]) -> dict[int, Became]:
@@ -229,20 +263,22 @@ def _booked(row: BalanceTransaction) -> Booked:
     )
 
 
-def _known(since: datetime, until: datetime, named: set[str]) -> list[Known]:
+def _known(since: datetime, until: datetime, named: set[str], is_live: bool) -> list[Known]:
     """Return what was done here in the period, and what the movements of the period name though it was at another time.
 
     Orders that a movement names are among it whether or not they were credited.
     """
-    in_period = _topups(Q(status=TopUpStatus.PAID, paid_at__gte=since, paid_at__lt=until))
-    in_period += _unapplied(Q(state=UnappliedState.RETURNED, arrived_at__gte=since, arrived_at__lt=until))
-    in_period += _refunds(Q(created_at__gte=since, created_at__lt=until))
-    in_period += _disputes(Q(opened_at__gte=since, opened_at__lt=until))
+    of_mode = Q(topup__is_live=is_live)
+    in_period = _topups(Q(status=TopUpStatus.PAID, paid_at__gte=since, paid_at__lt=until, is_live=is_live))
+    in_period += _unapplied(of_mode & Q(state=UnappliedState.RETURNED, arrived_at__gte=since, arrived_at__lt=until))
+    in_period += _refunds(of_mode & Q(created_at__gte=since, created_at__lt=until))
+    in_period += _disputes(of_mode & Q(opened_at__gte=since, opened_at__lt=until))
     others = named - {name for thing in in_period for name in thing.ids}
     paid_by = Q(charge__in=others) | Q(payment_intent__in=others)
     outside = Q(status__in=(TopUpStatus.MISMATCH, TopUpStatus.RETURNED), unapplied__payment_intent=F("payment_intent"))
-    named_too = [*_topups(paid_by & ~outside), *_unapplied(paid_by), *_refunds(Q(stripe_id__in=others))]
-    return [*in_period, *named_too, *_disputes(Q(stripe_id__in=others))]
+    named_too = [*_topups(Q(is_live=is_live) & paid_by & ~outside), *_unapplied(of_mode & paid_by)]
+    named_too += [*_refunds(of_mode & Q(stripe_id__in=others)), *_disputes(of_mode & Q(stripe_id__in=others))]
+    return [*in_period, *named_too]
 
 
 def _topups(wanted: Q) -> list[Known]:
@@ -314,9 +350,10 @@ def _disputes(wanted: Q) -> list[Known]:
     ]
 
 
-def _payouts(since: datetime, until: datetime, named: set[str]) -> list[KnownPayout]:
+def _payouts(since: datetime, until: datetime, named: set[str], is_live: bool) -> list[KnownPayout]:
     own = Q(transactions__source=F("stripe_id"))
-    rows: Any = Payout.objects.filter(Q(created_at__gte=since, created_at__lt=until) | Q(stripe_id__in=named))
+    wanted = Q(created_at__gte=since, created_at__lt=until) | Q(stripe_id__in=named)
+    rows: Any = Payout.objects.filter(wanted, is_live=is_live)
     return [
         KnownPayout(
             id=payout.stripe_id,
@@ -335,8 +372,8 @@ def _fee(fee: PlatformFee) -> KnownFee:
     return KnownFee(fee.balance_transaction, fee.amount_minor, fee.currency, fee.happened_at, topup.pk if topup else None)
 
 
-def _open_breaks(since: datetime, until: datetime) -> dict[tuple[str, str], int]:
-    rows = open_breaks().filter(happened_at__gte=since, happened_at__lt=until).values_list("currency", "category")
+def _open_breaks(since: datetime, until: datetime, is_live: bool) -> dict[tuple[str, str], int]:
+    rows = open_breaks(is_live=is_live).filter(happened_at__gte=since, happened_at__lt=until).values_list("currency", "category")
     return {(currency, category): count for currency, category, count in rows.annotate(count=Count("pk"))}
 
 
@@ -362,11 +399,11 @@ def _figures(lines: Sequence[Line], open_: dict[tuple[str, str], int]) -> tuple[
     )
 
 
-def _balances(since: datetime, until: datetime) -> tuple[Balance, ...]:
+def _balances(since: datetime, until: datetime, is_live: bool) -> tuple[Balance, ...]:
     before, within = Q(created_at__lt=since), Q(created_at__gte=since)
     is_payout = Q(reporting_category__in=("payout", "payout_reversal")) | Q(type__in=("payout", "payout_cancel", "payout_failure"))
     rows = (
-        BalanceTransaction.objects.filter(created_at__lt=until)
+        BalanceTransaction.objects.filter(created_at__lt=until, is_live=is_live)
         .values_list("currency")
         .annotate(
             opening=Coalesce(Sum("net_minor", filter=before), 0),

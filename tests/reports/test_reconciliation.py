@@ -136,6 +136,14 @@ class TestFees:
         assert kinds(compare(None, fees=(self.fee,))) == [BreakKind.UNKNOWN_AT_STRIPE]
 
 
+class TestAFeeOfItsOwn:
+    def test_is_a_break_of_what_it_took(self) -> None:
+        fee = booked(category=Category.FEE, amount_minor=0, fee_minor=123, source="")
+        [broken] = compare(None, fee).breaks
+        assert (broken.kind, broken.amount_minor) == (BreakKind.UNKNOWN_HERE, -123)
+        assert broken.detail.startswith("Stripe booked -1.23 USD: a fee")
+
+
 class TestAPayout:
     def test_that_its_movements_do_not_add_up_to_is_a_break(self) -> None:
         own = booked(category=Category.PAYOUT, amount_minor=-900, source="po_1")

@@ -232,10 +232,10 @@ class TestTheMonth:
         march, april = "?from=2026-03-01&to=2026-03-31", "?from=2026-04-01&to=2026-04-30"
         assert answer(march) == ("good", "Yes. Everything agrees. Sign the period: it keeps these figures with your name.")
         assert answer(april)[1].startswith("Nothing to compare. Nothing moved")
-        breaks.sign(since=MARCH, until=APRIL, note="Closed", actor=a_person(Role.FINANCE, name="fin"), now=NOW)
+        breaks.sign(since=MARCH, until=APRIL, digest=shown(), note="Closed", actor=a_person(Role.FINANCE, name="fin"), now=NOW)
         assert answer(march)[1].startswith("Yes, and it is signed. fin signed it 2026-04-02")
         stranger = stripe_objects.balance_transaction(id="txn_x", created=at(12), source="ch_x", amount=700, fee=0, net=700)
-        settlements.keep([movement(stranger)], now=day(13))
+        settlements.keep([movement(stranger, is_live=False)], now=day(13))
         breaks.find(now=NOW)
         tone, words = answer(march)
         assert tone == "bad"
@@ -289,18 +289,23 @@ class TestMoneyBesideAnOrder:
         assert checking.check(now=NOW, actor="system:tests").is_clean
 
 
+def shown() -> str:
+    """Return the digest that the page of March shows."""
+    return reconciliation.statement(since=MARCH, until=APRIL, now=NOW).digest
+
+
 class TestSigning:
     def test_refuses_a_break_until_it_is_explained_and_tells_what_changed_since(self, month: dict[str, TopUp]) -> None:
         finance = a_person(Role.FINANCE)
         stranger = stripe_objects.balance_transaction(id="txn_x", created=at(12), source="ch_x", amount=700, fee=0, net=700)
-        settlements.keep([movement(stranger)], now=day(13))
+        settlements.keep([movement(stranger, is_live=False)], now=day(13))
         with pytest.raises(ReconciliationNotSigned, match="1 break of this period is"):
-            breaks.sign(since=MARCH, until=APRIL, note="", actor=finance, now=NOW)
+            breaks.sign(since=MARCH, until=APRIL, digest=shown(), note="", actor=finance, now=NOW)
         broken = ReconciliationBreak.objects.get()
         assert (broken.state, broken.amount_minor, broken.currency) == (BreakState.OPEN, 700, "USD")
 
         breaks.explain(broken=broken, seen_minor=700, explanation="A poster that we sold.", actor=finance)
-        signed = breaks.sign(since=MARCH, until=APRIL, note="March", actor=finance, now=NOW)
+        signed = breaks.sign(since=MARCH, until=APRIL, digest=shown(), note="March", actor=finance, now=NOW)
         assert (signed.explained, signed.line_count) == (1, 11)
         assert signed.digest == reconciliation.statement(since=MARCH, until=APRIL, now=NOW).digest
 
@@ -309,12 +314,12 @@ class TestSigning:
         page = signed_in(Role.ADMINISTRATOR).get(reverse("admin:reports_reconciliation") + "?from=2026-03-01&to=2026-03-31")
         assert page.context["has_changed"]
         with pytest.raises(ReconciliationNotSigned):
-            breaks.sign(since=MARCH, until=APRIL, note="", actor=finance, now=NOW)
+            breaks.sign(since=MARCH, until=APRIL, digest=shown(), note="", actor=finance, now=NOW)
         assert ReconciliationSignOff.objects.count() == 1
 
     def test_waits_until_the_period_is_over(self) -> None:
         with pytest.raises(ReconciliationNotSigned, match="not over"):
-            breaks.sign(since=MARCH, until=APRIL, note="", actor=a_person(Role.FINANCE), now=day(31))
+            breaks.sign(since=MARCH, until=APRIL, digest=shown(), note="", actor=a_person(Role.FINANCE), now=day(31))
 
     def test_takes_a_dispute_that_is_won_later_for_what_it_is(self, month: dict[str, TopUp]) -> None:
         """March keeps the money that left, April has it back; neither is a break."""
