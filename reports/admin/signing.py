@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, QueryDict
+from django.urls import reverse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextareaWidget
 
@@ -14,6 +15,7 @@ from config.base.admin import Dialog
 from reports.admin.period_form import Day, Period, PeriodForm, ordered
 from reports.queries.reconciliation import Statement
 
+SIGN: Final = "admin:reports_reconciliationbreak_sign_off"
 MODES: Final = (("live", "Real money"), ("test", "Stripe's test mode"))
 
 
@@ -63,6 +65,6 @@ def carrying(actions: list[Any], *, period: Period, statement: Statement) -> lis
     """Return the buttons of the page, with that for signing leading to a dialog about these figures."""
     about = urlencode({"mode": mode_word(is_live=statement.is_live), "digest": statement.digest})
     return [
-        action | {"path": f"{action['path']}{period.query}&{about}"} if action.get("path", "").endswith("/sign_off") else action
+        action | {"path": f"{action['path']}{period.query}&{about}"} if action.get("path") == reverse(SIGN) else action
         for action in actions
     ]
