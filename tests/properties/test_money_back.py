@@ -1,11 +1,12 @@
 """Money that goes back, in any order of everything else that happens to a wallet: the books agree, and what returns is exact.
 
 Each run draws what happens to one customer with several top-ups of different worth: buying, spending, holding, expiring,
-charges refunded, part of a payment refunded, refunds that fail, disputes that are opened, won, lost. After each step the
+charges refunded, transfers, part of a payment refunded, refunds that fail, disputes that are opened, won, lost. After each step the
 credits withdrawn of a payment are what its money stands for; at the end everything that can return does, and no trace of
 it is left in the wallet.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -52,7 +53,8 @@ steps = st.lists(
         st.tuples(st.just("refund"), picks, st.sampled_from([1, 100, 166, 499, 500]), st.sampled_from(["pending", "succeeded"])),
         st.tuples(st.just("fail"), picks),
         st.tuples(st.just("dispute"), picks, st.sampled_from([200, 500, 900])),
-        st.tuples(st.just("close"), picks, st.sampled_from(["won", "lost", "prevented", "warning_closed"])),
+        st.tuples(st.just("close"), picks, st.sampled_from(["won", "lost", "prevented", "warning_closed", "under_review"])),
+        st.tuples(st.just("transfer"), st.sampled_from(["1", "33.333333", "400"])),
     ),
     min_size=4,
     max_size=16,
@@ -161,12 +163,28 @@ class Story:
             topup = self.topups[which % len(self.topups)]
             names = {"payment_intent": topup.payment_intent, "charge": topup.charge}
             self.disputes.append(stripe_objects.dispute(amount=amount, **names))
-            disputes.apply(self.disputes[-1], self.now)
+            self.apply(self.disputes[-1])
 
     def close(self, which: int, status: str) -> None:
         if self.disputes:
-            dispute = self.disputes[which % len(self.disputes)]
-            disputes.apply(dispute | {"status": status}, self.now)
+            self.apply(self.disputes[which % len(self.disputes)] | {"status": status})
+
+    def apply(self, dispute: dict[str, Any]) -> None:
+        """Let Stripe tell of a dispute, later than all that it told so far."""
+        self.count += 1
+        disputes.apply(dispute, self.now, told_at=NOW + timedelta(seconds=self.count))
+
+    def transfer(self, credits: str) -> None:
+        friend = Wallet.objects.filter(customer__external_id="friend").first() or a_wallet(self.caller, "friend")
+        with suppress(InsufficientCredits, WalletFrozen):
+            ledger.transfer(
+                from_wallet_id=self.wallet.pk,
+                to_wallet_id=friend.pk,
+                credits=Decimal(credits),
+                reason="A present",
+                actor="system:tests",
+                now=self.now,
+            )
 
     def check(self) -> None:
         """Assert what holds after each step."""
@@ -190,7 +208,7 @@ class Story:
         while self.refunds:
             self.fail(0)
         for dispute in self.disputes:
-            disputes.apply(dispute | {"status": "won"}, self.now)
+            self.apply(dispute | {"status": "won"})
 
 
 @pytest.mark.parametrize("policy", SpentRefundPolicy)
