@@ -30,7 +30,7 @@ def _fill(apps: Any, schema_editor: Any) -> None:
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0030_modes_at_stripe'),
+        ('billing', '0017_modes_at_stripe'),
         ('reports', '0002_reconciliation'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

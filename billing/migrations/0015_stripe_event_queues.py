@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0036_charges_within_bounds'),
+        ('billing', '0014_charges_within_bounds'),
     ]
 
     operations = [

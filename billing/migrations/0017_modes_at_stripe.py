@@ -47,7 +47,7 @@ def _fill(apps: Any, schema_editor: Any) -> None:
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0038_disputes_told_again'),
+        ('billing', '0016_disputes_told_again'),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0034_unapplied_payments'),
+        ('billing', '0013_unapplied_payments'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0037_stripe_event_queues'),
+        ('billing', '0015_stripe_event_queues'),
     ]
 
     operations = [
