@@ -175,22 +175,14 @@ class TestOverHttp:
     def test_chunked_and_packed_bodies_are_refused(self, web: WebServer) -> None:
         body = body_of(event("tests.chunked", charge()))
         site = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
-        site.request("POST", PATH, iter([body[:10], body[10:]]), headers(body), encode_chunked=True)
+        site.putrequest("POST", PATH)
+        for name, value in (headers(body) | {"Transfer-Encoding": "chunked"}).items():
+            site.putheader(name, value)
+        site.endheaders(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))  # at once: the server may refuse before all has come
         answer = site.getresponse()
         assert answer.status in {200, 411}
         site.close()
         assert send(web.port, body + b" ", **{"Content-Encoding": "gzip", "Stripe-Signature": signature(body)})[0] == 400
-
-    def test_answers_within_milliseconds(self, web: WebServer) -> None:
-        took = []
-        for _ in range(100):
-            body = body_of(event("tests.fast", charge()))
-            began = time.perf_counter()
-            assert send(web.port, body)[0] == 200
-            took.append(time.perf_counter() - began)
-        took.sort()
-        print(f"an event is answered in {took[50] * 1000:.1f} ms, the slowest in {took[-1] * 1000:.1f} ms")
-        assert took[50] < 0.05
 
     def test_goes_on_while_redis_is_away(self, tmp_path: Path) -> None:
         nowhere = f"redis://127.0.0.1:{free_port()}/0"
