@@ -193,7 +193,7 @@ class TestOverHttp:
                 began = time.monotonic()
                 assert send(web.port, body_of(event("tests.unwoken", charge())))[0] == 200
                 took.append(time.monotonic() - began)
-        assert max(took) < 2, took
+        assert max(took) < 10, took  # Celery's own policy would hold each up for 19
         with handled_by(lambda row, now: "Found by beat.", "tests.unwoken"):
             inbox.work_off(now=timezone.now())
         assert [row.outcome for row in StripeEvent.objects.filter(type="tests.unwoken")] == ["Found by beat."] * 3

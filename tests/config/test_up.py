@@ -47,7 +47,7 @@ class Up:
         """Run a command on the same folder."""
         return manage(self.var_dir, *args, project=self.project, prefix=self.prefix, **options)
 
-    def says(self, text: str, seconds: float = 40) -> str:
+    def says(self, text: str, seconds: float = 150) -> str:
         """Wait for it to print `text`, and return all it printed."""
         until(lambda: text in self.output.read_text() or self.process.poll() is not None, seconds)
         printed = self.output.read_text()
@@ -75,7 +75,7 @@ class Up:
 
     def stop(self, sig: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(sig)
-        self.process.wait(40)
+        self.process.wait(90)
 
 
 def until(is_so: Callable[[], bool], seconds: float) -> None:
@@ -173,7 +173,7 @@ class TestRunning:
         up.says("web ended (killed by SIGKILL)")
         assert not set(workers) & set(up.family())
         up.says("web runs again")
-        until(up.is_ready, 20)
+        until(up.is_ready, 90)
 
 
 class TestStopping:
@@ -209,7 +209,7 @@ class TestStopping:
         for pid in (up.pid_of("config.web"), up.pid_of("celery -A config.celery worker"), up.process.pid):
             os.kill(pid, signal.SIGKILL)
         up.process.wait()
-        until(lambda: up.family() == {}, 25)
+        until(lambda: up.family() == {}, 90)
 
     @pytest.mark.slow
     def test_closing_the_terminal_stops_everything(self, tmp_path: Path, free_port: Callable[[], int]) -> None:

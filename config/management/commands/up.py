@@ -81,7 +81,7 @@ class Command(BaseCommand):
         connection.close()
         with self._step("Web, worker and beat"):
             supervisor.start(self._web(host, port))
-            if not supervisor.wait_until(self._is_ready, seconds=60):
+            if not supervisor.wait_until(self._is_ready, seconds=120):
                 raise CommandError(f"{self.url}/readyz does not answer: see {self.var_dir}/log/web.log")
             # Afterwards: on a small machine they would only keep the web server from starting.
             for process in (*self._workers(), self._beat()):
