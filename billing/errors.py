@@ -66,6 +66,12 @@ class InsufficientCredits(DomainError):
     code = "insufficient_credits"
 
 
+class BudgetExceeded(DomainError):
+    """Wait for the budget's next window, or ask its owner for an exception."""
+
+    code = "budget_exceeded"
+
+
 class WalletFrozen(DomainError):
     """Ask the operator to release the wallet."""
 

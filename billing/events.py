@@ -15,6 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from billing.budgeting import Standing
 from pricing.cost import Cost
 from pricing.units import Usage
 
@@ -142,6 +143,7 @@ class Charged(NamedTuple):
     request_id: str
     hold_id: int | None = None
     replayed: bool = False
+    budgets: tuple[Standing, ...] = ()  # as they stand now, also when the rest tells what was
 
 
 @dataclass(frozen=True, slots=True)

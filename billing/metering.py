@@ -55,6 +55,10 @@ class HoldState:
     status: str
     expires_at: datetime
 
+    def is_open(self, now: datetime) -> bool:
+        """Say whether its credits are still set aside."""
+        return self.status == "open" and self.expires_at > now
+
 
 class Payment(NamedTuple):
     """How a wallet pays for one event."""
@@ -95,6 +99,13 @@ def pay(wallet: WalletState, credits: Decimal, *, now: datetime) -> Payment | Re
     return Payment(credits, tuple(movements))
 
 
+def most_that_is_charged(wallet: WalletState, event: Event, credits: Decimal, set_aside: Decimal) -> Decimal:
+    """Return what an event of so many credits will take: less where it captures a hold and may take what there is."""
+    if event.capture and event.capture.overage is Overage.AVAILABLE:
+        return min(credits, set_aside + wallet.available)
+    return credits
+
+
 def capture(wallet: WalletState, hold: HoldState | None, event: Event, credits: Decimal, *, now: datetime) -> Payment | Refused:
     """End a hold by charging `credits`, at most what was held unless the overage policy says otherwise.
 
@@ -104,7 +115,7 @@ def capture(wallet: WalletState, hold: HoldState | None, event: Event, credits: 
     assert claim is not None
     if hold is None or hold.wallet_id != wallet.id:
         return Refused("unknown_hold", "There is no such hold on this project. Check the id that the hold was answered with.")
-    if hold.status != "open" or hold.expires_at <= now:
+    if not hold.is_open(now):
         ended = hold.status if hold.status != "open" else "expired"
         return Refused("hold_ended", f"The hold is {ended}. Report the action as an event instead.", {"hold_status": ended})
     if wallet.is_frozen and credits > hold.credits:

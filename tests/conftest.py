@@ -9,6 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.dispatch import receiver
 
+from billing.queries import budget_book
 from billing.services import keys
 from pricing import price_book
 from tests.stripe_desk import simulation, stripe_desk
@@ -28,9 +29,11 @@ def _empty_caches() -> Iterator[None]:
     """Forget what a process remembers: a database that is emptied between tests starts its generations anew."""
     keys.forget_all()
     price_book.forget()
+    budget_book.forget()
     yield
     keys.forget_all()
     price_book.forget()
+    budget_book.forget()
 
 
 @pytest.fixture(scope="session")

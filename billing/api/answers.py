@@ -35,7 +35,7 @@ def event(charged: Charged) -> dict[str, Any]:
         "price": {"rule": charged.rule, "version": charged.version, "lines": charged.price_lines} if charged.rule else None,
         "lots": [{"id": f"lot_{part.lot_id}", "credits": plain(part.credits)} for part in charged.lots],
         "provider_cost": {"amount": number(cost.amount), "currency": cost.currency, "status": str(cost.status)},
-        "budgets": [],
+        "budgets": [standing.as_json() for standing in charged.budgets],
         "occurred_at": time(charged.occurred_at),
         "recorded_at": time(charged.recorded_at),
         "request_id": charged.request_id,

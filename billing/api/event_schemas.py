@@ -196,11 +196,28 @@ class CostOut(BaseModel):
     status: Literal["priced", "unpriced", "reported", "none"]
 
 
+class BudgetWindowOut(BaseModel):
+    starts: str = Field(alias="from")
+    to: str
+
+
 class BudgetOut(BaseModel):
+    """How one budget stands in the window that the event occurred in."""
+
     name: str
-    state: str
-    action: str
-    percent: str
+    state: Literal["green", "yellow", "red"] = Field(description="Green below 80 %, yellow below 100 %, red from there on.")
+    action: Literal["none", "alert", "block", "downgrade", "reroute", "ask"] = Field(
+        description="What the app should heed; none below the limit."
+    )
+    percent: str = Field(description="Spent, rounded down: 100 is said at the limit and not before.")
+    measure: Literal["cost", "credits", "tokens", "requests"]
+    limit: str = Field(description="With what exceptions add now.")
+    spent: str = Field(description="Of budgets that do not block, as of at most a minute ago.")
+    held: str = Field(description="Reserved by open holds.")
+    remaining: str
+    target: str = Field(description="The model to go down to, the route to take, or whom to ask.")
+    window: BudgetWindowOut
+    late: bool = Field(description="The event came after the end of the window that it counts in.")
 
 
 class EventOut(BaseModel):

@@ -30,6 +30,7 @@ router = Router(tags=["Holds"])
         "unknown_event_type",
         "no_price",
         "idempotency_mismatch",
+        "budget_exceeded",
     ),
     summary="Set credits aside",
 )

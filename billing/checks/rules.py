@@ -18,6 +18,15 @@ class Rule:
     breaks: str
 
 
+# A record that a budget counts; the charge says the same in `billing.budgeting.Budget.covers`.
+_OF_BUDGET: Final = """
+    coalesce(r.team_id = b.team_id, b.team_id IS NULL) AND coalesce(r.project_id = b.project_id, b.project_id IS NULL)
+    AND coalesce(r.api_key_id = b.api_key_id, b.api_key_id IS NULL) AND b.environment IN ('', r.environment)
+    AND coalesce(r.customer_id = b.customer_id, b.customer_id IS NULL) AND b.user IN ('', r.user)
+    AND coalesce(r.event_type_id = b.event_type_id, b.event_type_id IS NULL) AND b.agent_type IN ('', r.agent_type)
+    AND b.model IN ('', r.model)
+"""
+
 RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "balance",
@@ -379,6 +388,34 @@ RULES: Final[tuple[Rule, ...]] = (
         LEFT JOIN LATERAL (SELECT sum(net_minor) AS net FROM billing_balancetransaction
                            WHERE payout_id = p.id AND currency = p.currency AND source <> p.stripe_id) b ON true
         WHERE p.is_reconciled AND p.amount_minor IS DISTINCT FROM b.net
+        """,
+    ),
+    Rule(
+        "budget",
+        "What a budget spent in a window is the sum of the usage in it, with what re-rating found since, as far as it has been counted.",
+        "SELECT count(*) FROM billing_budgetwindow w WHERE w.ends_at > now() - interval '40 days'",
+        f"""
+        SELECT 'budget ' || b.name, format('%s in the window from %s, usage %s', w.spent, w.starts_at, r.amount + coalesce(a.amount, 0))
+        FROM billing_budgetwindow w JOIN billing_budget b ON b.id = w.budget_id AND b.ended_at IS NULL
+        CROSS JOIN (SELECT coalesce(max(record_id), 0) AS record_id, coalesce(max(adjustment_id), 0) AS adjustment_id
+                    FROM billing_budgetfold) f
+        CROSS JOIN (SELECT max(currency) AS currency FROM pricing_workspace) s
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(CASE b.measure
+                WHEN 'credits' THEN r.credits
+                WHEN 'cost' THEN CASE WHEN r.cost_currency = s.currency THEN coalesce(r.cost_amount, 0) ELSE 0 END
+                WHEN 'tokens' THEN r.input_tokens + r.output_tokens
+                ELSE greatest(r.requests, 1) END), 0) AS amount
+            FROM billing_usagerecord r
+            WHERE r.occurred_at >= w.starts_at AND r.occurred_at < w.ends_at
+              AND (b.action = 'block' OR r.id <= f.record_id) AND {_OF_BUDGET}
+        ) r
+        LEFT JOIN LATERAL (
+            SELECT sum(CASE WHEN a.currency = s.currency THEN a.amount ELSE 0 END) AS amount
+            FROM billing_costadjustment a JOIN billing_usagerecord r ON r.id = a.usage_record_id AND r.occurred_at = a.occurred_at
+            WHERE r.occurred_at >= w.starts_at AND r.occurred_at < w.ends_at AND a.id <= f.adjustment_id AND {_OF_BUDGET}
+        ) a ON b.measure = 'cost'
+        WHERE w.ends_at > now() - interval '40 days' AND w.spent <> r.amount + coalesce(a.amount, 0)
         """,
     ),
 )

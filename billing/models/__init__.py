@@ -3,6 +3,7 @@
 from billing.models.api_key import ApiKey, Scope
 from billing.models.auto_topup import AutoTopUp, AutoTopUpState
 from billing.models.book_currency import BookCurrency
+from billing.models.budget import Budget, BudgetException, BudgetFold, BudgetWindow, ExceptionState
 from billing.models.check import CheckRun
 from billing.models.customer import Customer
 from billing.models.environment import Environment
@@ -39,6 +40,10 @@ __all__ = [
     "BillingNoticeKind",
     "BillingNoticeOutcome",
     "BookCurrency",
+    "Budget",
+    "BudgetException",
+    "BudgetFold",
+    "BudgetWindow",
     "CheckRun",
     "CostAdjustment",
     "CostCenter",
@@ -53,6 +58,7 @@ __all__ = [
     "EventQueue",
     "EventState",
     "EventSweep",
+    "ExceptionState",
     "Hold",
     "HoldStatus",
     "IdempotencyKey",

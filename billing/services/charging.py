@@ -4,7 +4,8 @@
 transaction with a fixed number of statements:
 
 1. share the prices lock, so that no price changes under the charge, and read the generations of the caches;
-2. lock the wallets in the order of their ids, so that flushes never deadlock;
+2. lock the wallets in the order of their ids, so that flushes never deadlock, then the windows of blocking budgets
+   (`budget_gate`);
 3. read lots, holds and idempotency keys in statements of their own: only those begin after the locks were granted and
    see what the flush before has committed (a join in the locking statement would return the lots as they were before
    the wait);
@@ -22,21 +23,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zlib import crc32
 
 import psycopg
 from django.db import connection
 
+from billing.budgeting import Counted, Meter, own_part
 from billing.errors import UnknownCustomer
 from billing.events import MAX_CLOCK_SKEW_SECONDS, Charged, Event, LotPart, Refused, Result
-from billing.metering import Payment, WalletState, capture, pay
+from billing.metering import Payment, WalletState, capture, most_that_is_charged, pay
 from billing.models import IdempotencyKey
-from billing.services import replay
+from billing.services import budget_gate, replay
 from billing.services.locked_read import MAX_LATE, Boarding, State, read, read_locked
 from billing.services.rows import Rows, entry_row, record_row, write
 from config.base.database import retrying, sync
 from config.base.exact import MAX_CREDITS, ZERO
+from pricing.cost import Cost
 from pricing.price import Price, Rated
 from pricing.price_book import EventTypeRow
 from pricing.rating import rate
@@ -60,7 +64,7 @@ def charge(events: Sequence[Event], *, now: datetime, boarding: Boarding | None 
 
     A refused event leaves nothing behind. Same key and same body again: the original result with `replayed` set.
     Refusals (`Refused.code`): insufficient_credits, wallet_frozen, unknown_customer, unknown_event_type, no_price,
-    idempotency_mismatch, invalid_request, unknown_hold, hold_ended, in_progress.
+    idempotency_mismatch, invalid_request, unknown_hold, hold_ended, budget_exceeded, in_progress.
     Raises OperationalError when the database is away or too busy. Send the events again: should the connection have gone
     while it committed, they are found by their keys.
     """
@@ -97,7 +101,8 @@ def estimate(event: Event, *, now: datetime) -> Result:
     """Answer as `charge` would, and write nothing."""
     raw = _raw_connection()
     with connection.wrap_database_errors, raw.pipeline() as pipeline, raw.transaction(force_rollback=True):
-        return _Flush(read(raw, pipeline, [event], now), now).decide(event)
+        flush = _Flush(read(raw, pipeline, [event], now), now)
+        return flush.decide(event, flush.state.meters[0])
 
 
 def _flush(events: list[Event], now: datetime, boarding: Boarding | None) -> list[Result]:
@@ -106,8 +111,9 @@ def _flush(events: list[Event], now: datetime, boarding: Boarding | None) -> lis
     # that broke is noticed and replaced.
     with connection.wrap_database_errors, _commit_at_once(raw), raw.pipeline() as pipeline, raw.transaction():
         flush = _Flush(read_locked(raw, pipeline, events, now, boarding), now)
-        results = [flush.decide(event) for event in events]
+        results = [flush.decide(event, meters) for event, meters in zip(events, flush.state.meters, strict=True)]
         if flush.rows.keys:
+            budget_gate.move(raw, flush.state.meters, now)
             write(raw, flush.rows, now)
             if connection.in_atomic_block:
                 sync(raw, pipeline)  # so that an error shows here, where only our part of the transaction is undone
@@ -143,7 +149,13 @@ class _Flush:
     rows: Rows = field(default_factory=Rows)
     done: dict[tuple[int, str], tuple[bytes, Charged]] = field(default_factory=dict)
 
-    def decide(self, event: Event) -> Result:
+    def decide(self, event: Event, meters: Sequence[Meter]) -> Result:
+        result = self._decide(event, meters)
+        if meters and isinstance(result, Charged):
+            return result._replace(budgets=tuple(meter.standing(self.now) for meter in meters))
+        return result
+
+    def _decide(self, event: Event, meters: Sequence[Meter]) -> Result:
         generation = event.caller.generation
         if generation is not None and generation != self.state.keys_generation:
             return STALE_KEY
@@ -156,9 +168,12 @@ class _Flush:
         occurred_at = event.occurred_at or self.now
         if occurred_at > self.now + timedelta(seconds=MAX_CLOCK_SKEW_SECONDS):
             return _invalid("occurred_at", "lies in the future; report actions after they happened")
+        cost = self.state.book.cost_of(
+            event.usage, service_tier=event.route.service_tier, is_batch=event.route.batch, at=occurred_at, reported=event.provider_cost
+        )
         if event.customer is None:
-            return self._record(event, kind, occurred_at, None, None, None)
-        return self._charge(event, kind, occurred_at)
+            return self._take_in(event, kind, occurred_at, cost, meters)
+        return self._charge(event, kind, occurred_at, cost, meters)
 
     def _seen_before(self, event: Event) -> Result | None:
         key = (event.caller.project_id, event.idempotency_key)
@@ -170,7 +185,16 @@ class _Flush:
             return None
         return earlier.answer(event.body_hash)
 
-    def _charge(self, event: Event, kind: EventTypeRow, occurred_at: datetime) -> Result:
+    def _take_in(self, event: Event, kind: EventTypeRow, occurred_at: datetime, cost: Cost, meters: Sequence[Meter]) -> Result:
+        """Record internal usage: no wallet pays, and budgets count it."""
+        counted = Counted(ZERO, self._in_book_currency(cost), event.usage)
+        if refused := budget_gate.refusal(meters, counted, now=self.now):
+            return refused
+        for meter in meters:
+            meter.count(counted.by(meter.budget.measure))
+        return self._record(event, kind, occurred_at, cost, None, None, None)
+
+    def _charge(self, event: Event, kind: EventTypeRow, occurred_at: datetime, cost: Cost, meters: Sequence[Meter]) -> Result:
         caller, customer = event.caller, event.customer
         assert customer is not None, "internal usage is recorded without a charge"
         wallet = self.state.wallets.get((caller.project_id, caller.environment, customer))
@@ -186,21 +210,30 @@ class _Flush:
         rated = rate(price, quantity=event.quantity, usage=event.usage)
         if rated.credits > MAX_CREDITS:
             return _invalid("quantity", "makes the action cost more credits than can be recorded; report it in parts")
-        if event.capture:
-            payment = capture(wallet, self.state.holds.get(event.capture.hold_id), event, rated.credits, now=self.now)
-        else:
-            payment = pay(wallet, rated.credits, now=self.now)
+        hold = self.state.holds.get(event.capture.hold_id) if event.capture else None
+        set_aside = hold.credits if hold and hold.is_open(self.now) else ZERO
+        counted = Counted(most_that_is_charged(wallet, event, rated.credits, set_aside), self._in_book_currency(cost), event.usage)
+        if refused := budget_gate.refusal(meters, counted, now=self.now, set_aside=set_aside):
+            return refused
+        credits, now = rated.credits, self.now
+        payment = capture(wallet, hold, event, credits, now=now) if event.capture else pay(wallet, credits, now=now)
         if isinstance(payment, Refused):
             return payment
         if payment.waived:
             rated = Rated(payment.credits, (*rated.lines, payment.waived))
-        return self._record(event, kind, occurred_at, wallet, (price, rated), payment)
+        for meter in meters:
+            meter.count(counted.by(meter.budget.measure), own_part(meter.budget, set_aside))
+        return self._record(event, kind, occurred_at, cost, wallet, (price, rated), payment)
+
+    def _in_book_currency(self, cost: Cost) -> Decimal | None:
+        return cost.amount if cost.currency == self.state.book.workspace.currency else None
 
     def _record(
         self,
         event: Event,
         kind: EventTypeRow,
         occurred_at: datetime,
+        cost: Cost,
         wallet: WalletState | None,
         priced: tuple[Price, Rated] | None,
         payment: Payment | None,
@@ -217,13 +250,7 @@ class _Flush:
             version=price.version if price else None,
             price_lines=rated.lines_as_json if rated else [],
             lots=tuple(LotPart(m.lot_id, -m.credits) for m in payment.movements) if payment else (),
-            cost=self.state.book.cost_of(
-                event.usage,
-                service_tier=event.route.service_tier,
-                is_batch=event.route.batch,
-                at=occurred_at,
-                reported=event.provider_cost,
-            ),
+            cost=cost,
             occurred_at=occurred_at,
             recorded_at=self.now,
             request_id=event.request_id,

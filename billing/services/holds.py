@@ -11,11 +11,21 @@ from decimal import Decimal
 
 from django.db import DatabaseError, transaction
 
-from billing.errors import HoldEnded, InsufficientCredits, InvalidRequest, NoPrice, UnknownEventType, UnknownHold, WalletFrozen
+from billing.budgeting import Counted
+from billing.errors import (
+    BudgetExceeded,
+    HoldEnded,
+    InsufficientCredits,
+    InvalidRequest,
+    NoPrice,
+    UnknownEventType,
+    UnknownHold,
+    WalletFrozen,
+)
 from billing.events import Caller, Event, Overage, Result
 from billing.metering import FROZEN, insufficient
 from billing.models import Customer, Hold, HoldStatus
-from billing.services import charging
+from billing.services import budget_gate, charging
 from billing.services.charging import KeyTaken
 from billing.services.customers import ensure_overdraft_lot
 from billing.services.idempotency import Call, claim, find_effect, next_effect_id
@@ -53,7 +63,7 @@ def place(
 ) -> Placed:
     """Set aside `credits`, or what `quantity` events cost now, for `expires_in` seconds.
 
-    Raises UnknownEventType, NoPrice, InvalidRequest (a price of zero), WalletFrozen, InsufficientCredits,
+    Raises UnknownEventType, NoPrice, InvalidRequest (a price of zero), WalletFrozen, InsufficientCredits, BudgetExceeded,
     IdempotencyMismatch.
     """
 
@@ -82,6 +92,9 @@ def place(
             if needed > wallet.available:
                 refused = insufficient(wallet, needed)
                 raise InsufficientCredits(refused.detail, **refused.figures)
+            claimed = Event(caller, event, "", b"", customer=customer.external_id)
+            if refused := budget_gate.refusal(budget_gate.of_event(claimed, now=now), Counted(needed, None, None), now=now):
+                raise BudgetExceeded(refused.detail, **refused.figures)
             hold = Hold(
                 id=next_effect_id(),
                 project_id=caller.project_id,

@@ -13,9 +13,11 @@ from typing import Any, TypeAlias
 import psycopg
 
 from billing.allocation import OpenLot
+from billing.budgeting import Meter
 from billing.events import Event
 from billing.metering import HoldState, WalletState
 from billing.services import replay
+from billing.services.budget_gate import Gate
 from config.base.database import array_literal, sync
 from pricing import price_book
 from pricing.locks import share_prices_lock_sql
@@ -37,6 +39,7 @@ class State:
     holds: dict[int, HoldState]
     earlier: dict[tuple[int, str], replay.Earlier]
     record_ids: Sequence[int]
+    meters: Sequence[Sequence[Meter]]  # of each event
 
 
 # A customer is named by its natural key, so that locking needs no look-up before it.
@@ -110,6 +113,8 @@ def _read(
     earlier = _ask(raw, _READ_KEYS, [array_literal(column) for column in zip(*keys, strict=True)], prepare=False)
     projects = sorted({project_id for project_id, _ in keys})
     holds = _ask(raw, _READ_HOLDS, [array_literal(captures), array_literal(projects)]) if captures else None
+    gate = Gate(raw, pipeline, now, lock)
+    gate.ask(events)
 
     # After a sync the server waits for us as it does between statements: should this process stand still now, the session
     # is ended by idle_in_transaction_session_timeout and the locks are free. Without one it would wait for ever.
@@ -141,6 +146,7 @@ def _read(
         holds={row[0]: HoldState(*row) for row in holds.fetchall()} if holds else {},
         earlier=replay.with_answers(again),
         record_ids=record_ids or [0],
+        meters=gate.open(events, generation.get("budgets", 0)),
     )
     if asks_more:
         sync(raw, pipeline)

@@ -1,0 +1,306 @@
+"""Budgets as arithmetic: windows, what an event counts for, and what a limit says. Pure; no database.
+
+A budget limits one measure of one scope in each window: the cost of a team in a month, the requests of a key in an hour.
+Windows begin and end with the hours, days, weeks (Mondays) and months of the budget's own time zone, so a day of a
+clock change has 23 or 25 hours. Spend is a sum over a window; the next window has a sum of its own, nothing is reset.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from config.base.exact import CONTEXT, ZERO, plain
+from pricing.units import Usage
+
+
+class Measure(StrEnum):
+    """What is counted, and in which unit."""
+
+    COST = "cost"  # provider cost in the book currency; an unknown cost counts when it is known
+    CREDITS = "credits"  # what the customers were charged
+    TOKENS = "tokens"  # input and output; cached and reasoning tokens are parts of these
+    REQUESTS = "requests"  # calls of a provider, at least one for each event
+
+
+class Window(StrEnum):
+    """How long a limit lasts."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+class Action(StrEnum):
+    """What happens at the limit. All but `block` is for the app to do: the answer tells it."""
+
+    ALERT = "alert"
+    BLOCK = "block"
+    DOWNGRADE = "downgrade"
+    REROUTE = "reroute"
+    ASK = "ask"
+
+
+class State(StrEnum):
+    """How a budget stands (seed 003, "Budget Alert Bar")."""
+
+    GREEN = "green"  # below 80 %
+    YELLOW = "yellow"  # 80-99 %
+    RED = "red"  # 100 % and more
+
+
+# The strictest first: what an app should heed where several budgets are at their limits.
+STRICTEST: Final = (Action.BLOCK, Action.ASK, Action.DOWNGRADE, Action.REROUTE, Action.ALERT)
+_YELLOW_FROM: Final = Decimal("0.8")
+
+
+class Span(NamedTuple):
+    """`[starts_at, ends_at)`, in UTC."""
+
+    starts_at: datetime
+    ends_at: datetime
+
+
+def span_of(window: Window, at: datetime, zone: ZoneInfo) -> Span:
+    """Return the window that `at` (aware) falls in."""
+    local = at.astimezone(zone)
+    if window is Window.HOUR:
+        # Hours go on through a clock change: what begins them is the zone's distance from UTC before or after it.
+        into = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        starts_at = at.astimezone(UTC) - into
+        return Span(starts_at, starts_at + timedelta(hours=1))
+    days = _first_days(window, local.date())
+    bounds = [datetime.combine(day, time(), zone).astimezone(UTC) for day in days]
+    first = max(place for place, bound in enumerate(bounds) if bound <= at)
+    return Span(bounds[first], bounds[first + 1])
+
+
+def _first_days(window: Window, day: date) -> list[date]:
+    """Return the first days of the windows around `day`: the one before, its own, and the two after."""
+    if window is Window.MONTH:
+        month = day.year * 12 + day.month - 1
+        return [date(number // 12, number % 12 + 1, 1) for number in range(month - 1, month + 3)]
+    length = 7 if window is Window.WEEK else 1
+    first = day - timedelta(days=day.weekday()) if window is Window.WEEK else day
+    return [first + timedelta(days=length * step) for step in range(-1, 3)]
+
+
+class Counted(NamedTuple):
+    """What one event counts for."""
+
+    credits: Decimal
+    cost: Decimal | None
+    usage: Usage | None
+
+    def by(self, measure: Measure) -> Decimal:
+        """Return the amount of one measure."""
+        if measure is Measure.CREDITS:
+            return self.credits
+        if measure is Measure.COST:
+            return self.cost or ZERO
+        if measure is Measure.TOKENS:
+            return Decimal(self.usage.input_tokens + self.usage.output_tokens) if self.usage else ZERO
+        return Decimal(max(self.usage.requests, 1) if self.usage else 1)
+
+
+class Place(NamedTuple):
+    """Where an event happens, as budgets name it. Customers by (project, environment, the app's own id)."""
+
+    team_id: int | None
+    project_id: int
+    api_key_id: int | None
+    environment: str
+    customer: tuple[int, str, str] | None
+    user: str = ""
+    event: str = ""
+    agent_type: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """An approved exception: so much more, from and until."""
+
+    extra: Decimal
+    starts_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A budget as the charge knows it. `scope` holds the fields of a `Place` that must agree; none: everything."""
+
+    id: int
+    name: str
+    scope: Mapping[str, object]
+    measure: Measure
+    window: Window
+    zone: ZoneInfo
+    limit: Decimal
+    action: Action
+    target: str  # the model to go down to, the route to take, whom to ask
+    counts_from: datetime  # the start of its first window: what happened before is not its business
+    exemptions: tuple[Exemption, ...] = ()
+
+    @property
+    def is_blocking(self) -> bool:
+        """Say whether charges themselves keep it."""
+        return self.action is Action.BLOCK
+
+    def covers(self, place: Place) -> bool:
+        """Say whether what happens at `place` counts."""
+        return all(getattr(place, name) == value for name, value in self.scope.items())
+
+    def limit_at(self, now: datetime) -> Decimal:
+        """Return the limit with what exceptions add to it at `now`; they end by themselves."""
+        return self.limit + sum((e.extra for e in self.exemptions if e.starts_at <= now < e.expires_at), ZERO)
+
+
+@dataclass(slots=True)
+class Meter:
+    """One budget in one window, as a flush finds and leaves it. `added` is what the flush has counted so far."""
+
+    budget: Budget
+    span: Span
+    window_id: int = 0
+    spent: Decimal = ZERO
+    held: Decimal = ZERO
+    added: Decimal = ZERO
+
+    def left(self, now: datetime) -> Decimal:
+        """Return what may still be spent; negative where a limit was lowered, or an exception has ended."""
+        return self.budget.limit_at(now) - self.spent - self.held
+
+    def count(self, amount: Decimal, held: Decimal = ZERO) -> None:
+        """Add what an event that goes through counts for; `held` is what its hold had reserved."""
+        self.spent = CONTEXT.add(self.spent, amount)
+        self.added = CONTEXT.add(self.added, amount)
+        self.held -= held
+
+    def standing(self, now: datetime) -> "Standing":
+        """Return what the answer says of this budget."""
+        limit = self.budget.limit_at(now)
+        state = state_of(self.spent, limit)
+        acts = state is State.RED
+        return Standing(
+            name=self.budget.name,
+            state=state,
+            action=self.budget.action if acts else None,
+            percent=percent_of(self.spent, limit),
+            measure=self.budget.measure,
+            spent=self.spent,
+            held=self.held,
+            limit=limit,
+            window=self.span,
+            target=self.budget.target if acts else "",
+            is_late=self.span.ends_at <= now,
+        )
+
+
+class Standing(NamedTuple):
+    """How a budget stands in one window. `percent` is rounded down, so that 100 is said at the limit and not before."""
+
+    name: str
+    state: State
+    action: Action | None
+    percent: Decimal
+    measure: Measure
+    spent: Decimal
+    held: Decimal
+    limit: Decimal
+    window: Span
+    target: str
+    is_late: bool
+
+    def as_json(self) -> dict[str, object]:
+        """Write it as answers do."""
+        return {
+            "name": self.name,
+            "state": str(self.state),
+            "action": str(self.action) if self.action else "none",
+            "percent": plain(self.percent),
+            "measure": str(self.measure),
+            "limit": plain(self.limit),
+            "spent": plain(self.spent),
+            "held": plain(self.held),
+            "remaining": plain(max(self.limit - self.spent - self.held, ZERO)),
+            "target": self.target,
+            "window": {"from": self.window.starts_at.isoformat(), "to": self.window.ends_at.isoformat()},
+            "late": self.is_late,
+        }
+
+
+def state_of(spent: Decimal, limit: Decimal) -> State:
+    """Return green below 80 %, yellow below 100 %, red from there on. A limit of 0 is red at once: nothing may be spent."""
+    if spent >= limit:
+        return State.RED
+    return State.YELLOW if spent >= limit * _YELLOW_FROM else State.GREEN
+
+
+def percent_of(spent: Decimal, limit: Decimal) -> Decimal:
+    """Return how much of the limit is spent, in per cent with one place, rounded down; a limit of 0 counts as spent."""
+    if not limit:
+        return Decimal(100)
+    return Decimal(int(CONTEXT.divide(spent * 1000, limit))) / 10
+
+
+def refusing(meters: Iterable[Meter], counted: Counted, *, now: datetime, set_aside: Decimal = ZERO) -> list[Meter]:
+    """Return the blocking budgets that have no room for an event, the strictest (least left) first.
+
+    `set_aside` are the credits of the hold that the event captures: they are held in these budgets already. An event
+    that counts for nothing is never refused.
+    """
+    full = []
+    for meter in meters:
+        if not meter.budget.is_blocking:
+            continue
+        amount = counted.by(meter.budget.measure)
+        own = own_part(meter.budget, set_aside)
+        if amount and amount - own > meter.left(now):
+            full.append(meter)
+    return sorted(full, key=lambda meter: (meter.left(now), meter.budget.id))
+
+
+# What a hold does not know before it is captured; budgets of these do not count it.
+_UNKNOWN_TO_HOLDS: Final = frozenset({"user", "agent_type", "model"})
+
+
+def counts_holds(budget: Budget) -> bool:
+    """Say whether open holds count as reserved: their credits are known, and so is that each will be a request."""
+    return budget.measure in {Measure.CREDITS, Measure.REQUESTS} and not _UNKNOWN_TO_HOLDS & set(budget.scope)
+
+
+def own_part(budget: Budget, set_aside: Decimal) -> Decimal:
+    """Return what a hold of so many credits (0: no hold) counts for while it is open."""
+    if not set_aside or not counts_holds(budget):
+        return ZERO
+    return set_aside if budget.measure is Measure.CREDITS else Decimal(1)
+
+
+def strictest(standings: Iterable[Standing]) -> Standing | None:
+    """Return the budget whose action an app should heed first."""
+    acting = [standing for standing in standings if standing.action]
+    return min(acting, key=lambda standing: (STRICTEST.index(standing.action or Action.ALERT), -standing.percent), default=None)
+
+
+def why_refused(meter: Meter, amount: Decimal, now: datetime) -> str:
+    """Say in a sentence what stands in the way, and when it ends."""
+    budget, left = meter.budget, max(meter.left(now), ZERO)
+    held = f" and {plain(meter.held)} held" if meter.held else ""
+    return (
+        f"The budget {budget.name!r} allows {plain(budget.limit_at(now))} {UNITS[budget.measure]} a {budget.window}: {plain(meter.spent)} "
+        f"spent{held}, {plain(left)} left, and this event needs {plain(amount)}. It starts anew at {meter.span.ends_at.isoformat()}; "
+        "ask the budget's owner for an exception to go on before."
+    )
+
+
+UNITS: Final[Mapping[Measure, str]] = {
+    Measure.COST: "of provider cost",
+    Measure.CREDITS: "credits",
+    Measure.TOKENS: "tokens",
+    Measure.REQUESTS: "requests",
+}

@@ -1,0 +1,130 @@
+"""Making, changing and ending budgets.
+
+A budget counts its first window whole, what was spent in it before it was made included. What was recorded until just now
+is summed up first; the rest, with all charges kept out for that moment, and from then on charges and the counting task
+know the budget. Hence a sum that is exact at any time of day, and charges that never wait for long.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+
+from billing.budgeting import Action, Measure, Window, span_of
+from billing.errors import InvalidRequest
+from billing.models import Budget
+from billing.models.fields import save_with_reason
+from billing.queries import budget_book, budget_sums
+from billing.services import budget_folding
+from pricing.locks import take_prices_lock_sql
+from pricing.queries import workspace
+
+# Summing up a month of a large desk takes longer than a page may otherwise.
+_COUNT_TIMEOUT: Final = "120s"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a budget limits, and how. `scope` names fields of `Budget`: team, project, api_key, environment, customer, user,
+    event_type, agent_type, model.
+    """
+
+    name: str
+    measure: Measure
+    window: Window
+    limit: Decimal
+    scope: dict[str, Any] = field(default_factory=dict)
+    action: Action = Action.ALERT
+    target: str = ""
+    thresholds: tuple[int, ...] = (80, 100)
+    owner: User | None = None
+    time_zone: str = ""
+
+
+def open_budget(terms: Terms, *, now: datetime, reason: str = "") -> Budget:
+    """Make a budget that counts from the start of the window that `now` falls in. Raises InvalidRequest."""
+    zone = terms.time_zone or workspace.load().time_zone
+    span = span_of(terms.window, now, ZoneInfo(zone))
+    row = Budget(
+        name=terms.name,
+        **terms.scope,
+        measure=terms.measure,
+        window=terms.window,
+        time_zone=zone,
+        limit=terms.limit,
+        action=terms.action,
+        target=terms.target,
+        thresholds=sorted(set(terms.thresholds)),
+        owner=terms.owner,
+        counts_from=span.starts_at,
+        created_at=now,
+    )
+    check(row)
+    budget_folding.fold(now=now)
+    row._change_reason = reason
+    with transaction.atomic():
+        _allow_time()
+        fold = budget_folding.locked()
+        row.save(force_insert=True)
+        [budget] = budget_book.as_known_to_charges(Budget.objects.filter(pk=row.pk))
+        before = fold.record_id
+        sums = budget_sums.of_records(budget, [span], after=0, upto=before)
+        _keep_charges_out()
+        upto = budget_folding.last_record_id()
+        budget_folding.add(row.pk, sums)
+        # The rest: the budget is among those that run now, unless charges keep it themselves.
+        if budget.is_blocking:
+            budget_folding.add(row.pk, budget_sums.of_records(budget, [span], after=before, upto=upto))
+        budget_folding.fold_the_rest(now=now)
+        budget_folding.add(row.pk, budget_sums.of_adjustments(budget, [span], after=0, upto=fold.adjustment_id))
+    return row
+
+
+def change_budget(row: Budget, *, now: datetime, reason: str, **changes: Any) -> Budget:
+    """Change name, limit, action, target, thresholds or owner. Raises InvalidRequest."""
+    for name, value in changes.items():
+        setattr(row, name, value)
+    check(row)
+    if "action" in changes:
+        budget_folding.fold(now=now)
+    with transaction.atomic():
+        if "action" in changes:
+            # From one hand into the other: all until now has been counted, and nothing is under way.
+            budget_folding.locked()
+            _keep_charges_out()
+            budget_folding.fold_the_rest(now=now)
+        save_with_reason(row, *changes, reason=reason)
+    return row
+
+
+def end_budget(row: Budget, *, now: datetime, reason: str) -> None:
+    """End a budget: it counts nothing more, and stays to be looked at."""
+    row.ended_at = now
+    save_with_reason(row, "ended_at", reason=reason)
+
+
+def check(row: Budget) -> None:
+    """Raise InvalidRequest where the terms of a budget make no sense."""
+    if row.action in {Action.DOWNGRADE, Action.REROUTE} and not row.target.strip():
+        what = "model to go down to" if row.action == Action.DOWNGRADE else "route to take"
+        raise InvalidRequest("target", f"must name the {what}")
+    if not row.thresholds:
+        raise InvalidRequest("thresholds", "must name at least one per cent, such as 80")
+    if row.customer and row.project and row.customer.project_id != row.project.pk:
+        raise InvalidRequest("customer", "is of another project than the one chosen: leave the project empty")
+    if row.limit < 0:
+        raise InvalidRequest("limit", "must not be below 0")
+
+
+def _allow_time() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = '{_COUNT_TIMEOUT}'")
+
+
+def _keep_charges_out() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(take_prices_lock_sql)
