@@ -6,6 +6,7 @@ the others by a task, at most a minute later (`services/budget_folding.py`).
 """
 
 from decimal import Decimal
+from typing import Any
 
 import pgtrigger
 from django.conf import settings
@@ -15,8 +16,11 @@ from django.db import models
 from django.db.models import F, Q
 
 from billing.budgeting import Action, Measure, Window
+from billing.models.api_key import ApiKey
+from billing.models.customer import Customer
 from billing.models.environment import Environment
 from billing.models.fields import history
+from billing.models.owner import Project, Team
 from config.base.models import never_truncated, raises_generation
 from pricing.models.workspace import validate_time_zone
 
@@ -33,21 +37,20 @@ def spend_field(**options: object) -> "models.DecimalField[Decimal, Decimal]":
     return models.DecimalField(max_digits=32, decimal_places=12, **options)  # type: ignore[arg-type]
 
 
-def _scope(to: str, help_text: str) -> "models.ForeignKey[models.Model | None, models.Model | None]":
-    return models.ForeignKey(to, null=True, blank=True, on_delete=models.PROTECT, related_name="budgets", help_text=help_text)
+_SCOPE: dict[str, Any] = {"null": True, "blank": True, "on_delete": models.PROTECT, "related_name": "budgets"}
 
 
 class Budget(models.Model):
     """A limit. Its scope is all of its scope fields together; none: the whole workspace."""
 
     name = models.CharField(max_length=100, unique=True, help_text="What answers and alerts call it: Support bot, July.")
-    team = _scope("billing.Team", "Only what this team's projects spend.")
-    project = _scope("billing.Project", "Only this project.")
-    api_key = _scope("billing.ApiKey", "Only what this key reports.")
+    team = models.ForeignKey(Team, **_SCOPE, help_text="Only what this team's projects spend.")
+    project = models.ForeignKey(Project, **_SCOPE, help_text="Only this project.")
+    api_key = models.ForeignKey(ApiKey, **_SCOPE, help_text="Only what this key reports.")
     environment = models.CharField(max_length=16, blank=True, choices=Environment.choices, help_text="Only this environment.")
-    customer = _scope("billing.Customer", "Only this customer.")
+    customer = models.ForeignKey(Customer, **_SCOPE, help_text="Only this customer.")
     user = models.CharField(max_length=128, blank=True, help_text="Only this user, as apps report it.")
-    event_type = _scope("pricing.EventType", "Only this action.")
+    event_type = models.ForeignKey("pricing.EventType", **_SCOPE, help_text="Only this action.")
     agent_type = models.CharField(max_length=64, blank=True, help_text="Only agents of this type, as apps report it.")
     model = models.CharField(max_length=128, blank=True, help_text="Only this model, as apps report it.")
     measure = models.CharField(max_length=8, choices=[(m, m.title()) for m in Measure])

