@@ -1,5 +1,6 @@
 """Billing's nouns, one file each."""
 
+from billing.models.alert import Alert, AlertChannel, AlertDelivery, AlertKind, AlertState, ChannelKind, DeliveryOutcome
 from billing.models.api_key import ApiKey, Scope
 from billing.models.auto_topup import AutoTopUp, AutoTopUpState
 from billing.models.book_currency import BookCurrency
@@ -9,6 +10,7 @@ from billing.models.customer import Customer
 from billing.models.environment import Environment
 from billing.models.hold import Hold, HoldStatus
 from billing.models.idempotency import IdempotencyKey, Operation
+from billing.models.launch import Launch, LaunchKind
 from billing.models.ledger import EntryKind, LedgerEntry
 from billing.models.lot import Lot, LotKind
 from billing.models.money_back import Dispute, DisputeState, RefundState, TopUpRefund
@@ -31,6 +33,11 @@ from billing.models.wallet import Wallet, WalletStatus
 
 __all__ = [
     "AgentJob",
+    "Alert",
+    "AlertChannel",
+    "AlertDelivery",
+    "AlertKind",
+    "AlertState",
     "ApiKey",
     "AutoTopUp",
     "AutoTopUpState",
@@ -44,12 +51,14 @@ __all__ = [
     "BudgetException",
     "BudgetFold",
     "BudgetWindow",
+    "ChannelKind",
     "CheckRun",
     "CostAdjustment",
     "CostCenter",
     "CostStatus",
     "CreditPack",
     "Customer",
+    "DeliveryOutcome",
     "Dispute",
     "DisputeState",
     "EntryKind",
@@ -63,6 +72,8 @@ __all__ = [
     "HoldStatus",
     "IdempotencyKey",
     "JobStatus",
+    "Launch",
+    "LaunchKind",
     "LedgerEntry",
     "Lot",
     "LotKind",

@@ -227,10 +227,9 @@ class TestMaking:
             for _ in range(12):
                 charge(an_event(caller, customer=customer))
 
-        making: list[Callable[[], object]] = [
-            partial(a_budget, "100000", name=f"{action}", action=action) for action in (Action.BLOCK, Action.ALERT)
-        ]
-        results = at_once([*(partial(many, f"user_{number}") for number in range(8)), *making])
+        calls: list[Callable[[], object]] = [partial(many, f"user_{number}") for number in range(8)]
+        calls += [partial(a_budget, "100000", name=f"{action}", action=action) for action in (Action.BLOCK, Action.ALERT)]
+        results = at_once(calls)
         assert not [result for result in results if isinstance(result, Exception)]
         budget_folding.fold(now=NOW)
         assert [spent(budget) for budget in results[8:]] == [[384], [384]]  # type: ignore[arg-type]
