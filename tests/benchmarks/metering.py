@@ -41,7 +41,7 @@ def main() -> None:
                 summary["growth"] = _growth(port, token, var_dir, asked.seconds, asked.rounds, asked.grow)
             json.dump(summary, sys.stdout, indent=2)
             print()
-        _check()
+        check()
 
 
 def _round(port: int, token: str, var_dir: Path, seconds: float, number: int) -> dict[str, dict[str, Any]]:
@@ -50,10 +50,10 @@ def _round(port: int, token: str, var_dir: Path, seconds: float, number: int) ->
         callers = BATCH_CALLERS if kind.startswith("batch") else CALLERS
         per_call = BATCH if kind.startswith("batch") else 1
         theirs = baseline.pgbench(kind, callers=callers, seconds=seconds, var_dir=var_dir)
-        ours = _load(kind, port, token, callers, seconds)
+        ours = load(kind, port, token, callers, seconds)
         figures[f"pgbench_{kind}"] = {"per_second": theirs["per_second"] * per_call}
         figures[f"http_{kind}"] = ours | {"per_second": ours["per_second"] * per_call}
-    figures["http_no_op"] = _load("no_op", port, token, CALLERS, seconds)
+    figures["http_no_op"] = load("no_op", port, token, CALLERS, seconds)
     print(f"round {number + 1}: " + ", ".join(f"{k} {v['per_second']:.0f}/s" for k, v in figures.items()), file=sys.stderr)
     return figures
 
@@ -62,7 +62,7 @@ def _growth(port: int, token: str, var_dir: Path, seconds: float, rounds: int, r
     """Tell what an event costs on a large database beside what it cost on a small one."""
 
     def per_second(kind: str, callers: int, per_call: int) -> float:
-        return per_call * float(statistics.median(_load(kind, port, token, callers, seconds)["per_second"] for _ in range(rounds)))
+        return per_call * float(statistics.median(load(kind, port, token, callers, seconds)["per_second"] for _ in range(rounds)))
 
     before = {"batch": per_second("batch_uniform", BATCH_CALLERS, BATCH), "single": per_second("single_uniform", CALLERS, 1)}
     print(f"charging {records} events to grow the database", file=sys.stderr)
@@ -76,7 +76,8 @@ def _growth(port: int, token: str, var_dir: Path, seconds: float, rounds: int, r
     }
 
 
-def _load(kind: str, port: int, token: str, callers: int, seconds: float) -> dict[str, Any]:
+def load(kind: str, port: int, token: str, callers: int, seconds: float) -> dict[str, Any]:
+    """Let `callers` send events of `kind` for so long; return events or batches a second, and the latencies."""
     plan = {"kind": kind, "port": port, "token": token, "callers": callers, "seconds": seconds, "wallets": stage.WALLETS}
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.load"], input=json.dumps(plan), capture_output=True, text=True, check=False
@@ -107,7 +108,7 @@ def _summary(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:
     return {"callers": CALLERS, "rounds": len(rounds), "targets": TARGETS, "ratios": ratios, "medians": medians}
 
 
-def _check() -> None:
+def check() -> None:
     """A fast ledger that is wrong is worth nothing."""
     from billing.checks import run
 
