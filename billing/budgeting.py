@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from config.base.exact import CONTEXT, ZERO, plain
+from config.base.exact import CONTEXT, ZERO, plain, round_money
 from pricing.units import Usage
 
 
@@ -246,6 +246,45 @@ def percent_of(spent: Decimal, limit: Decimal) -> Decimal:
     if not limit:
         return Decimal(100)
     return Decimal(int(CONTEXT.divide(spent * 1000, limit))) / 10
+
+
+# Before so much of a window is over, its own pace says little.
+_EARLY: Final = Decimal("0.1")
+
+
+class Forecast(NamedTuple):
+    """What will have been spent at the end of a window if it goes on like this, by which method, and when the limit is met."""
+
+    amount: Decimal
+    method: str
+    runs_out_at: datetime | None
+
+
+def forecast(spent: Decimal, span: Span, limit: Decimal, *, before: Decimal | None, now: datetime) -> Forecast:
+    """Draw a straight line to the end of the window: so far, at the pace of this window.
+
+    In its first tenth the pace is that of the window before (`before`, None: there was none), since a few minutes say little.
+    A window that is over is known.
+    """
+    length = _seconds(span.ends_at - span.starts_at)
+    elapsed = min(max(_seconds(now - span.starts_at), ZERO), length)
+    if elapsed == length:
+        return Forecast(spent, "the window is over", None)
+    early = elapsed < length * _EARLY
+    if early and before is not None:
+        pace, method = CONTEXT.divide(before, length), "so far, then at the pace of the window before"
+    else:
+        pace, method = (CONTEXT.divide(spent, elapsed) if elapsed else ZERO), "at the pace of this window so far"
+    amount = round_money(CONTEXT.add(spent, CONTEXT.multiply(pace, length - elapsed)))
+    if spent >= limit:
+        return Forecast(amount, method, now)
+    until = int(CONTEXT.divide(limit - spent, pace)) if pace else None
+    runs_out_at = now + timedelta(seconds=until) if until is not None and until < length - elapsed else None
+    return Forecast(amount, method, runs_out_at)
+
+
+def _seconds(span: timedelta) -> Decimal:
+    return Decimal(span // timedelta(seconds=1))
 
 
 def refusing(meters: Iterable[Meter], counted: Counted, *, now: datetime, set_aside: Decimal = ZERO) -> list[Meter]:

@@ -43,7 +43,7 @@ _SCOPE: dict[str, Any] = {"null": True, "blank": True, "on_delete": models.PROTE
 class Budget(models.Model):
     """A limit. Its scope is all of its scope fields together; none: the whole workspace."""
 
-    name = models.CharField(max_length=100, unique=True, help_text="What answers and alerts call it: Support bot, July.")
+    name = models.CharField(max_length=100, help_text="What answers and alerts call it: Support bot, July.")
     team = models.ForeignKey(Team, **_SCOPE, help_text="Only what this team's projects spend.")
     project = models.ForeignKey(Project, **_SCOPE, help_text="Only this project.")
     api_key = models.ForeignKey(ApiKey, **_SCOPE, help_text="Only what this key reports.")
@@ -91,6 +91,7 @@ class Budget(models.Model):
         ordering = ("name",)
         permissions = (("end_budget", "Can end a budget"),)
         constraints = (
+            models.UniqueConstraint(fields=("name",), condition=Q(ended_at__isnull=True), name="budget_name_is_one"),
             models.CheckConstraint(condition=Q(limit__gte=0), name="budget_limit_is_not_negative"),
             models.CheckConstraint(condition=Q(measure__in=list(Measure)), name="budget_measure_is_known"),
             models.CheckConstraint(condition=Q(window__in=list(Window)), name="budget_window_is_known"),

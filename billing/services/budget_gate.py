@@ -19,6 +19,7 @@ from billing.budgeting import Counted, Measure, Meter, Place, counts_holds, refu
 from billing.events import Event, Refused
 from billing.queries import budget_book
 from billing.queries.budget_book import BudgetBook
+from billing.queries.budgets import HELD
 from config.base.database import array_literal, sync
 from config.base.exact import ZERO
 
@@ -35,19 +36,6 @@ _OPEN_WINDOWS: Final = """
     SELECT budget_id, starts_at, ends_at, 0, 0
     FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[]) AS named (budget_id, starts_at, ends_at)
     ON CONFLICT (budget_id, starts_at) DO NOTHING
-"""
-# `billing.budgeting.counts_holds` says of which budgets a hold knows enough.
-_READ_HELD: Final = """
-    SELECT b.id, sum(h.credits), count(*) FROM billing_budget b
-    JOIN billing_hold h ON h.status = 'open' AND h.expires_at > $2::timestamptz
-    JOIN billing_wallet w ON w.id = h.wallet_id
-    JOIN billing_customer c ON c.id = w.customer_id
-    JOIN billing_project p ON p.id = h.project_id
-    WHERE b.id = ANY($1::bigint[]) AND b.user = '' AND b.agent_type = '' AND b.model = ''
-      AND coalesce(b.team_id = p.team_id, b.team_id IS NULL) AND coalesce(b.project_id = h.project_id, b.project_id IS NULL)
-      AND coalesce(b.api_key_id = h.api_key_id, b.api_key_id IS NULL) AND b.environment IN ('', c.environment)
-      AND coalesce(b.customer_id = c.id, b.customer_id IS NULL) AND coalesce(b.event_type_id = h.event_type_id, b.event_type_id IS NULL)
-    GROUP BY b.id
 """
 _MOVE: Final = """
     UPDATE billing_budgetwindow w
@@ -124,7 +112,7 @@ class Gate:
     def _ask_held(self) -> None:
         reserving = sorted({meter.budget.id for meter in self._meters.values() if counts_holds(meter.budget)})
         if reserving:
-            self._held = psycopg.RawCursor(self.raw).execute(_READ_HELD, [array_literal(reserving), self.now], prepare=True)
+            self._held = psycopg.RawCursor(self.raw).execute(HELD, [array_literal(reserving), self.now], prepare=True)
 
     def _fetch(self) -> None:
         for cursor in self._asked:
