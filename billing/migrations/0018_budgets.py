@@ -17,7 +17,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0021_movement_notices'),
+        ('billing', '0017_modes_at_stripe'),
         ('pricing', '0021_given_advice'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
