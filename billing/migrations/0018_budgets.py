@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('billing', '0017_modes_at_stripe'),
-        ('pricing', '0021_given_advice'),
+        ('pricing', '0018_refund_policy'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
