@@ -56,6 +56,9 @@ class State(StrEnum):
 # The strictest first: what an app should heed where several budgets are at their limits.
 STRICTEST: Final = (Action.BLOCK, Action.ASK, Action.DOWNGRADE, Action.REROUTE, Action.ALERT)
 _YELLOW_FROM: Final = Decimal("0.8")
+_TEN, _THOUSAND = Decimal(10), Decimal(1000)
+_HOUR: Final = timedelta(hours=1)
+_QUARTER: Final = timedelta(minutes=15)  # clocks are moved at whole quarters of an hour
 
 
 class Span(NamedTuple):
@@ -72,11 +75,26 @@ def span_of(window: Window, at: datetime, zone: ZoneInfo) -> Span:
         # Hours go on through a clock change: what begins them is the zone's distance from UTC before or after it.
         into = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
         starts_at = at.astimezone(UTC) - into
-        return Span(starts_at, starts_at + timedelta(hours=1))
+        return _unbroken(Span(starts_at, starts_at + _HOUR), at, zone)
     days = _first_days(window, local.date())
     bounds = [datetime.combine(day, time(), zone).astimezone(UTC) for day in days]
     first = max(place for place, bound in enumerate(bounds) if bound <= at)
     return Span(bounds[first], bounds[first + 1])
+
+
+def _unbroken(hour: Span, at: datetime, zone: ZoneInfo) -> Span:
+    """Return the part of `hour` around `at` in which clocks are not moved by a part of an hour, as on Lord Howe Island."""
+
+    def past_the_hour(moment: datetime) -> timedelta:
+        return (moment.astimezone(zone).utcoffset() or timedelta()) % _HOUR
+
+    starts_at, ends_at = hour
+    now = past_the_hour(at)
+    if past_the_hour(starts_at) == now == past_the_hour(ends_at - _QUARTER):
+        return hour
+    quarters = [starts_at + _QUARTER * number for number in range(4)]
+    inside = [quarter for quarter in quarters if past_the_hour(quarter) == now]
+    return Span(inside[0], inside[-1] + _QUARTER)
 
 
 def _first_days(window: Window, day: date) -> list[date]:
@@ -173,7 +191,7 @@ class Meter:
 
     def left(self, now: datetime) -> Decimal:
         """Return what may still be spent; negative where a limit was lowered, or an exception has ended."""
-        return self.budget.limit_at(now) - self.spent - self.held
+        return CONTEXT.subtract(CONTEXT.subtract(self.budget.limit_at(now), self.spent), self.held)
 
     def count(self, amount: Decimal, held: Decimal = ZERO) -> None:
         """Add what an event that goes through counts for; `held` is what its hold had reserved."""
@@ -238,14 +256,14 @@ def state_of(spent: Decimal, limit: Decimal) -> State:
     """Return green below 80 %, yellow below 100 %, red from there on. A limit of 0 is red at once: nothing may be spent."""
     if spent >= limit:
         return State.RED
-    return State.YELLOW if spent >= limit * _YELLOW_FROM else State.GREEN
+    return State.YELLOW if spent >= CONTEXT.multiply(limit, _YELLOW_FROM) else State.GREEN
 
 
 def percent_of(spent: Decimal, limit: Decimal) -> Decimal:
     """Return how much of the limit is spent, in per cent with one place, rounded down; a limit of 0 counts as spent."""
     if not limit:
         return Decimal(100)
-    return Decimal(int(CONTEXT.divide(spent * 1000, limit))) / 10
+    return CONTEXT.divide(CONTEXT.divide_int(CONTEXT.multiply(spent, _THOUSAND), limit), _TEN)
 
 
 # Before so much of a window is over, its own pace says little.

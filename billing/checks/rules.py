@@ -7,6 +7,8 @@ table is not taken for a proof.
 from dataclasses import dataclass
 from typing import Final
 
+from billing.queries.budget_sums import BOOK_CURRENCY
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -399,7 +401,7 @@ RULES: Final[tuple[Rule, ...]] = (
         FROM billing_budgetwindow w JOIN billing_budget b ON b.id = w.budget_id AND b.ended_at IS NULL
         CROSS JOIN (SELECT coalesce(max(record_id), 0) AS record_id, coalesce(max(adjustment_id), 0) AS adjustment_id
                     FROM billing_budgetfold) f
-        CROSS JOIN (SELECT max(currency) AS currency FROM pricing_workspace) s
+        CROSS JOIN (SELECT {BOOK_CURRENCY} AS currency) s
         CROSS JOIN LATERAL (
             SELECT coalesce(sum(CASE b.measure
                 WHEN 'credits' THEN r.credits

@@ -11,10 +11,13 @@ from typing import Any, Final, NamedTuple
 from django.db import connection
 
 from billing.budgeting import Budget, Measure, Span, span_of
+from pricing.models import Workspace
 
+# Costs in other currencies do not count; a database that lost the row of the workspace has the default, as everywhere.
+BOOK_CURRENCY: Final = f"(SELECT coalesce(max(currency), '{Workspace._meta.get_field('currency').get_default()}') FROM pricing_workspace)"
 _AMOUNT: Final = {
     Measure.CREDITS: "r.credits",
-    Measure.COST: "CASE WHEN r.cost_currency = (SELECT currency FROM pricing_workspace) THEN coalesce(r.cost_amount, 0) ELSE 0 END",
+    Measure.COST: f"CASE WHEN r.cost_currency = {BOOK_CURRENCY} THEN coalesce(r.cost_amount, 0) ELSE 0 END",
     Measure.TOKENS: "r.input_tokens + r.output_tokens",
     Measure.REQUESTS: "greatest(r.requests, 1)",
 }
@@ -67,7 +70,7 @@ def of_adjustments(budget: Budget, windows: Sequence[Span], *, after: int, upto:
     """Sum up what adjustments `after` < id <= `upto` changed of the cost in `windows`; nothing of other measures."""
     if budget.measure is not Measure.COST:
         return []
-    amount = "CASE WHEN a.currency = (SELECT currency FROM pricing_workspace) THEN a.amount ELSE 0 END"
+    amount = f"CASE WHEN a.currency = {BOOK_CURRENCY} THEN a.amount ELSE 0 END"
     return _sums(budget, windows, _ADJUSTMENTS, amount, "a.id > %s AND a.id <= %s", "r.recorded_at", [after, upto])
 
 
