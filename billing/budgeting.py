@@ -344,14 +344,34 @@ def strictest(standings: Iterable[Standing]) -> Standing | None:
     return min(acting, key=lambda standing: (STRICTEST.index(standing.action or Action.ALERT), -standing.percent), default=None)
 
 
-def why_refused(meter: Meter, amount: Decimal, now: datetime) -> str:
-    """Say in a sentence what stands in the way, and when it ends."""
+def opens_at(meter: Meter, amount: Decimal, *, is_dated: bool, now: datetime) -> datetime | None:
+    """Return when an event that was refused fits again by itself; None: never, however often it is sent.
+
+    What says when it occurred (`is_dated`) counts in that window whenever it arrives, and what is above a whole limit
+    fits no window.
+    """
+    ends_at = meter.span.ends_at
+    return None if is_dated or ends_at <= now or amount > meter.budget.limit_at(ends_at) else ends_at
+
+
+def why_refused(meter: Meter, amount: Decimal, *, is_dated: bool, now: datetime) -> str:
+    """Say in a sentence what stands in the way, when it ends, and what to do."""
     budget, left = meter.budget, max(meter.left(now), ZERO)
     held = f" and {plain(meter.held)} held" if meter.held else ""
+    opens = opens_at(meter, amount, is_dated=is_dated, now=now)
+    if opens:
+        until = f"It starts anew at {opens.isoformat()}; ask the budget's owner for an exception to go on before."
+    elif amount > budget.limit_at(meter.span.ends_at):
+        until = "It is more than the whole limit, so waiting does not help: ask the budget's owner for an exception or a higher limit."
+    else:
+        over = "which is over" if meter.span.ends_at <= now else f"until {meter.span.ends_at.isoformat()}"
+        until = (
+            f"It counts in the {budget.window} that it occurred in, {over}, so waiting does not help: ask the budget's owner for an "
+            "exception or a higher limit, then send it again."
+        )
     return (
         f"The budget {budget.name!r} allows {plain(budget.limit_at(now))} {UNITS[budget.measure]} a {budget.window}: {plain(meter.spent)} "
-        f"spent{held}, {plain(left)} left, and this event needs {plain(amount)}. It starts anew at {meter.span.ends_at.isoformat()}; "
-        "ask the budget's owner for an exception to go on before."
+        f"spent{held}, {plain(left)} left, and this event needs {plain(amount)}. {until}"
     )
 
 

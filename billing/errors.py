@@ -72,6 +72,24 @@ class BudgetExceeded(DomainError):
     code = "budget_exceeded"
 
 
+class UnknownBudget(DomainError):
+    """The id is not one of a running budget that concerns the key's project."""
+
+    code = "unknown_budget"
+
+
+class BudgetKept(DomainError):
+    """People keep this budget: change it in the admin."""
+
+    code = "budget_kept"
+
+
+class UnknownProject(DomainError):
+    """Use a key of the project that the call names."""
+
+    code = "unknown_project"
+
+
 class WalletFrozen(DomainError):
     """Ask the operator to release the wallet."""
 

@@ -13,9 +13,10 @@ from ninja.errors import HttpError
 from ninja.errors import ValidationError as NinjaValidationError
 from pydantic import ValidationError
 
-from billing.api import customers, events, holds, problems, runs, topups, wallets
+from billing.api import budgets, customers, events, holds, problems, runs, topups, wallets
 from billing.api.media import StrictParser, UnreadableBodyError
 from billing.api.validation import field_errors
+from billing.services.metrics import REFUSALS
 from config.base import problem
 from config.base.errors import DomainError
 from config.openapi import Document
@@ -48,17 +49,18 @@ api = MeteringAPI(
     docs_url="/docs",
     parser=StrictParser(),
 )
-for router in (events.router, holds.router, customers.router, wallets.router, topups.router, runs.router):
+for router in (events.router, holds.router, customers.router, wallets.router, topups.router, runs.router, budgets.router):
     api.add_router("", router)
 
 
 @api.exception_handler(DomainError)
 def refuse(request: HttpRequest, error: DomainError) -> HttpResponse:
     """Answer a refusal of the domain with the status that its code stands for."""
+    REFUSALS.labels(error.code).inc()
     status = problems.STATUS[error.code]
     figures = dict(error.figures)
     wait = figures.pop("retry_after", 60)
-    later = {"Retry-After": str(wait)}
+    later = {"Retry-After": str(wait)} if wait else {}  # a budget that waiting does not help against
     headers = {401: {"WWW-Authenticate": "Bearer"}, 429: later, 503: later}.get(status)
     return problem.respond(request, code=error.code, status=status, detail=error.detail, figures=figures, headers=headers)
 

@@ -5,8 +5,10 @@ from decimal import Decimal
 from typing import Any
 
 from billing import minor_units
+from billing.budgeting import Action, percent_of
 from billing.events import Charged
 from billing.models import AgentJob, Customer, Hold, LedgerEntry, Lot, PipelineRun, TopUp, TopUpStatus
+from billing.queries.budgets import Shown
 from billing.queries.wallets import WalletView
 from billing.services.journal import Posted
 from config.base.exact import plain
@@ -173,3 +175,42 @@ def wallet(view: WalletView) -> dict[str, Any]:
         "low_balance": view.wallet.is_low,
         "next_expiry": {"credits": plain(expiry.credits), "expires_at": time(expiry.expires_at)} if expiry else None,
     }
+
+
+def budget(shown: Shown, *, now: datetime) -> dict[str, Any]:
+    """How a budget stands in the window that runs now (`BudgetStateOut`)."""
+    row, standing = shown.row, shown.standing.as_json()
+    del standing["late"]  # only events can be
+    return {
+        "id": f"bud_{row.pk}",
+        **standing,
+        "scope": {
+            "team": row.team.name if row.team else None,
+            "project": row.project.key if row.project else None,
+            "environment": row.environment or (row.customer.environment if row.customer else None),
+            "api_key": row.api_key.public_id if row.api_key else None,
+            "customer": row.customer.external_id if row.customer else None,
+            "user": row.user or None,
+            "event": row.event_type.name if row.event_type else None,
+            "agent_type": row.agent_type or None,
+            "model": row.model or None,
+        },
+        "period": row.window,
+        "time_zone": row.time_zone,
+        "base_limit": plain(row.limit),
+        "thresholds": row.thresholds,
+        "at_limit": {"action": row.action, "target": row.target},
+        "forecast": {
+            "amount": plain(shown.forecast.amount),
+            "method": shown.forecast.method,
+            "runs_out_at": time(shown.forecast.runs_out_at),
+        },
+        "as_of": time(now if row.action == Action.BLOCK else shown.as_of),
+    }
+
+
+def budget_limit(shown: Shown, *, project: str, now: datetime) -> dict[str, Any]:
+    """The same of a project's monthly limit, in the words of its dashboard (`BudgetLimitOut`)."""
+    limit, spent = shown.row.limit, shown.standing.spent
+    figures = {"project_id": project, "budget_limit": plain(limit), "budget_pct": plain(percent_of(spent, limit))}
+    return budget(shown, now=now) | figures

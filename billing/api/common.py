@@ -92,6 +92,12 @@ class PageQuery(BaseModel):
 
 def page(rows: "QuerySet[M]", query: PageQuery, show: Callable[[M], Any], *, ascending: bool = False) -> HttpResponse:
     """Answer one page of `rows`, which are read in the order of their ids, newest first unless `ascending`."""
+    found, cursor = cut(rows, query, ascending=ascending)
+    return respond({"data": [show(row) for row in found], "next_cursor": cursor})
+
+
+def cut(rows: "QuerySet[M]", query: PageQuery, *, ascending: bool = False) -> tuple[list[M], str | None]:
+    """Return the rows of one page and the cursor of the next, if there is one."""
     if query.cursor is not None:
         last = _read_cursor(query.cursor)
         rows = rows.filter(pk__gt=last) if ascending else rows.filter(pk__lt=last)
@@ -99,7 +105,7 @@ def page(rows: "QuerySet[M]", query: PageQuery, show: Callable[[M], Any], *, asc
     more = len(found) > query.limit
     found = found[: query.limit]
     cursor = base64.urlsafe_b64encode(str(found[-1].pk).encode()).decode() if more else None
-    return respond({"data": [show(row) for row in found], "next_cursor": cursor})
+    return found, cursor
 
 
 def _read_cursor(cursor: str) -> int:

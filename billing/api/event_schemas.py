@@ -201,8 +201,8 @@ class BudgetWindowOut(BaseModel):
     to: str
 
 
-class BudgetOut(BaseModel):
-    """How one budget stands in the window that the event occurred in."""
+class StandingOut(BaseModel):
+    """How one budget stands in one window."""
 
     name: str
     state: Literal["green", "yellow", "red"] = Field(description="Green below 80 %, yellow below 100 %, red from there on.")
@@ -217,6 +217,11 @@ class BudgetOut(BaseModel):
     remaining: str
     target: str = Field(description="The model to go down to, the route to take, or whom to ask.")
     window: BudgetWindowOut
+
+
+class BudgetOut(StandingOut):
+    """How one budget stands in the window that the event occurred in."""
+
     late: bool = Field(description="The event came after the end of the window that it counts in.")
 
 

@@ -9,7 +9,7 @@ from billing.api.auth import KeyAuth, caller_of
 from billing.api.common import answers as declared
 from billing.api.common import call_of, idempotency_key, read_id, respond, respond_once
 from billing.api.event_schemas import CaptureIn
-from billing.api.events import to_event
+from billing.api.events import count_answer, to_event
 from billing.api.wallet_schemas import CapturedOut, ExtendIn, HoldIn, HoldOut
 from billing.errors import InvalidRequest, RefusedEvent, UnknownHold
 from billing.events import Capture, Refused
@@ -66,6 +66,7 @@ def place(request: HttpRequest, body: HoldIn) -> HttpResponse:
         "hold_ended",
         "no_price",
         "idempotency_mismatch",
+        "budget_exceeded",
     ),
     summary="Settle a hold with the event that it was placed for",
 )
@@ -77,6 +78,7 @@ def capture(request: HttpRequest, hold_id: str, body: CaptureIn) -> HttpResponse
     claim = Capture(hold.pk, body.overage)
     event = to_event(request, caller, body, key, capture=claim)
     result = holds.capture(event=event, customer=hold.wallet.customer.external_id, now=timezone.now())
+    count_answer(result)
     if result is charging.STALE_KEY:
         raise RefusedEvent(Refused("in_progress", "The API key is being changed. Send the same call again."))
     if isinstance(result, Refused):

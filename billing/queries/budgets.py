@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import connection
-from django.db.models import QuerySet
 
 from billing.budgeting import Forecast, Measure, Meter, Standing, counts_holds, forecast, span_of
 from billing.models import Budget, BudgetFold, BudgetWindow
@@ -25,7 +24,7 @@ class Shown:
     as_of: datetime | None
 
 
-def shown(rows: "QuerySet[Budget]", *, now: datetime) -> list[Shown]:
+def shown(rows: Iterable[Budget], *, now: datetime) -> list[Shown]:
     """Return how `rows` stand, in their order; five queries however many there are."""
     by_id = {row.pk: row for row in rows}
     known = {budget.id: budget for budget in budget_book.as_known_to_charges(Budget.objects.filter(pk__in=by_id))}

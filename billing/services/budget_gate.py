@@ -15,7 +15,7 @@ from typing import Any, Final
 import psycopg
 from django.db import connection
 
-from billing.budgeting import Counted, Measure, Meter, Place, counts_holds, refusing, span_of, why_refused
+from billing.budgeting import Counted, Measure, Meter, Place, counts_holds, opens_at, refusing, span_of, why_refused
 from billing.events import Event, Refused
 from billing.queries import budget_book
 from billing.queries.budget_book import BudgetBook
@@ -138,18 +138,22 @@ def of_event(event: Event, *, now: datetime) -> Sequence[Meter]:
     return meters
 
 
-def refusal(meters: Sequence[Meter], counted: Counted, *, now: datetime, set_aside: Decimal = ZERO) -> Refused | None:
-    """Return the refusal of what does not fit a blocking budget, with all that stand in the way, the strictest first."""
+def refusal(meters: Sequence[Meter], counted: Counted, *, is_dated: bool, now: datetime, set_aside: Decimal = ZERO) -> Refused | None:
+    """Return the refusal of what does not fit a blocking budget, with all that stand in the way, the strictest first.
+
+    `is_dated`: the event says when it occurred. `retry_after` are the seconds until it fits by itself; None: it never will.
+    """
     full = refusing(meters, counted, now=now, set_aside=set_aside)
     if not full:
         return None
-    strictest = full[0]
-    ends_at = max(meter.span.ends_at for meter in full)
-    figures = {
-        "budgets": [meter.standing(now).as_json() for meter in full],
-        "retry_after": max(math.ceil((ends_at - now).total_seconds()), 1),
-    }
-    return Refused("budget_exceeded", why_refused(strictest, counted.by(strictest.budget.measure), now), figures)
+    amounts = [counted.by(meter.budget.measure) for meter in full]
+    opens = [opens_at(meter, amount, is_dated=is_dated, now=now) for meter, amount in zip(full, amounts, strict=True)]
+    known = [at for at in opens if at]
+    retry_after = math.ceil((max(known) - now).total_seconds()) if len(known) == len(opens) else None
+    figures = {"budgets": [meter.standing(now).as_json() for meter in full], "retry_after": retry_after}
+    # Told first is what waiting does not help against.
+    first = opens.index(None) if None in opens else 0
+    return Refused("budget_exceeded", why_refused(full[first], amounts[first], is_dated=is_dated, now=now), figures)
 
 
 def place_of(event: Event) -> Place:

@@ -188,7 +188,7 @@ class _Flush:
     def _take_in(self, event: Event, kind: EventTypeRow, occurred_at: datetime, cost: Cost, meters: Sequence[Meter]) -> Result:
         """Record internal usage: no wallet pays, and budgets count it."""
         counted = Counted(ZERO, self._in_book_currency(cost), event.usage)
-        if refused := budget_gate.refusal(meters, counted, now=self.now):
+        if refused := budget_gate.refusal(meters, counted, is_dated=event.occurred_at is not None, now=self.now):
             return refused
         for meter in meters:
             meter.count(counted.by(meter.budget.measure))
@@ -213,7 +213,7 @@ class _Flush:
         hold = self.state.holds.get(event.capture.hold_id) if event.capture else None
         set_aside = hold.credits if hold and hold.is_open(self.now) else ZERO
         counted = Counted(most_that_is_charged(wallet, event, rated.credits, set_aside), self._in_book_currency(cost), event.usage)
-        if refused := budget_gate.refusal(meters, counted, now=self.now, set_aside=set_aside):
+        if refused := budget_gate.refusal(meters, counted, is_dated=event.occurred_at is not None, now=self.now, set_aside=set_aside):
             return refused
         credits, now = rated.credits, self.now
         payment = capture(wallet, hold, event, credits, now=now) if event.capture else pay(wallet, credits, now=now)

@@ -93,7 +93,8 @@ def place(
                 refused = insufficient(wallet, needed)
                 raise InsufficientCredits(refused.detail, **refused.figures)
             claimed = Event(caller, event, "", b"", customer=customer.external_id)
-            if over := budget_gate.refusal(budget_gate.of_event(claimed, now=now), Counted(needed, None, None), now=now):
+            meters = budget_gate.of_event(claimed, now=now)
+            if over := budget_gate.refusal(meters, Counted(needed, None, None), is_dated=False, now=now):
                 raise BudgetExceeded(over.detail, **over.figures)
             hold = Hold(
                 id=next_effect_id(),

@@ -14,6 +14,9 @@ from billing.queries import stripe_events
 log = logging.getLogger(__name__)
 
 EVENTS = Counter("meterdesk_events_total", "Events answered, by result code.", ["result"])
+REFUSALS = Counter(
+    "meterdesk_refusals_total", "Calls refused by the rules of the desk, by code; events of batches are told by result.", ["code"]
+)
 FLUSH_EVENTS = Histogram("meterdesk_flush_events", "Events per metering transaction.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
 
 

@@ -62,7 +62,7 @@ NASTY_TIMES = [
     ),
 ]
 NASTY_SHAPES: list[Any] = [None, True, False, [], {}, [[]], {"a": 1}, ["a"], 0, ""]
-DECIMALS = {"quantity", "credits", "amount", "provider_cost", "video_seconds"}
+DECIMALS = {"quantity", "credits", "amount", "provider_cost", "video_seconds", "limit_dollars"}
 TIMES = {"occurred_at", "expires_at", "started_at", "ended_at"}
 # Right bodies: one thing in them is made wrong.
 BODIES: dict[str, dict[str, Any]] = {
@@ -93,6 +93,7 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "/runs/run_1": {"trigger": "push", "status": "running", "started_at": "2026-11-20T10:00:00Z", "ended_at": "2026-11-20T11:00:00Z"},
     "/jobs/job_1": {"run_id": "r", "agent_type": "x", "status": "queued", "started_at": "2026-11-20T10:00:00Z"},
+    "/ai-cost/budget-limit": {"project_id": "another", "limit_dollars": "10"},
 }
 GROUPS = {
     "usage": ("input_tokens", "output_tokens", "cache_read_tokens", "images", "requests", "video_seconds", "provider", "model"),
@@ -317,7 +318,7 @@ def _wrong_path(pick: random.Random) -> Bad:
 
 
 def _wrong_query(pick: random.Random) -> Bad:
-    path = pick.choice(["/customers", "/wallets/user_42/entries", "/wallets/user_42/lots"])
+    path = pick.choice(["/customers", "/wallets/user_42/entries", "/wallets/user_42/lots", "/budgets"])
     name = pick.choice(["limit", "cursor", "offset", "", "limit[]", "cursor[$gt]", "__proto__"])
     value = pick.choice(["-1", "0", "201", "9" * 400, "1.5", "NaN", "%00", "%ff", "abc", "%F0%9F%92%A9", "1'", "ten", "LTE=", "%C3%28"])
     query = pick.choice(

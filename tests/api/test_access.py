@@ -38,7 +38,12 @@ CALLS: dict[tuple[str, str], tuple[Scope, Any]] = {
     ("GET", "/topups/topup_1"): (Scope.TOPUPS, None),
     ("PUT", "/runs/run_1"): (Scope.METER, {}),
     ("PUT", "/jobs/job_1"): (Scope.METER, {}),
+    ("PUT", "/ai-cost/budget-limit"): (Scope.BUDGETS, {"project_id": "another", "limit_dollars": "10"}),
+    ("GET", "/budgets"): (Scope.BUDGETS, None),
+    ("GET", "/budgets/bud_1"): (Scope.BUDGETS, None),
 }
+# What a right call may be told of things that are not there.
+UNKNOWN = {"unknown_event", "unknown_hold", "unknown_pack", "unknown_topup", "unknown_project", "unknown_budget"}
 
 
 class TestScopes:
@@ -49,7 +54,7 @@ class TestScopes:
             answer = narrow.send(method, path, body=body)
             if scope == needed:
                 assert answer.status in {200, 201, 404}, (method, path, answer)
-                assert answer.status < 400 or answer["code"] in {"unknown_event", "unknown_hold", "unknown_pack", "unknown_topup"}
+                assert answer.status < 400 or answer["code"] in UNKNOWN
             else:
                 assert refused(answer, 403, "forbidden"), (method, path)
                 assert needed in answer["detail"]
@@ -63,13 +68,13 @@ class TestScopes:
             for method, operation in operations.items()
         }
         names = {"evt_1": "{event_id}", "hold_1": "{hold_id}", "ada": "{customer}", "user_42": "{customer}"}
-        names |= {"run_1": "{run_id}", "job_1": "{job_id}", "topup_1": "{topup_id}"}
+        names |= {"run_1": "{run_id}", "job_1": "{job_id}", "topup_1": "{topup_id}", "bud_1": "{budget_id}"}
         ours = {
             (method, "/".join(names.get(part, part) for part in path.split("/")), (str(scope),))
             for (method, path), (scope, _) in CALLS.items()
         }
         assert ours <= documented
-        assert {call for call in documented if call[2] in {("meter",), ("wallets",), ("topups",)}} <= ours
+        assert {call for call in documented if call[2] in {("meter",), ("wallets",), ("topups",), ("budgets",)}} <= ours
 
 
 class TestAKey:
