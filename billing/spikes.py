@@ -243,11 +243,10 @@ def _of_route(before: Used, now: Used, currency: str) -> str:
         if sum((shift for shift in shifts.values() if shift > 0), Fraction(0)) >= _MOVED:
             route = max(shifts, key=lambda name: shifts[name])
             was, is_now = _per(before.routes.get(route, 0), before.events), _per(now.routes.get(route, 0), now.events)
-            words.append(f"{route or 'No model'} went from {_hundred(was)} % to {_hundred(is_now)} % of the events")
+            words.append(f"{route or 'no model'} serves {_hundred(is_now)} % of the events instead of {_hundred(was)} %")
     if before.unit_cost and now.unit_cost and not 1 / _RATIO < now.unit_cost / before.unit_cost < _RATIO:
         words.append(f"an event costs {_amount(now.unit_cost)} {currency} instead of {_amount(before.unit_cost)} {currency}")
-    sentence = ", and ".join(words)
-    return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""
+    return f"By model and price: {', and '.join(words)}." if words else ""
 
 
 def _of_growth(before: Used, now: Used) -> str:

@@ -18,6 +18,7 @@ from billing.services import (
     rerating,
     seals,
     settlements,
+    spikes,
     stripe_gateway,
     sweeping,
     topup_refunds,
@@ -72,6 +73,14 @@ def rerate() -> None:
 def count_unpriced() -> None:
     """Bring the queue of unpriced usage up to date."""
     unpriced.count(now=timezone.now())
+
+
+@shared_task
+def find_spikes() -> None:
+    """Tell of usage that doubled within a week, and end what is over."""
+    raised, resolved = spikes.look(now=timezone.now())
+    if raised or resolved:
+        log.info("spikes: %s raised, %s over", raised, resolved)
 
 
 @shared_task

@@ -64,6 +64,7 @@ app.conf.beat_schedule = {
     "Advise on prices": {"task": "reports.tasks.advise", "schedule": crontab(hour="4", minute="40")},
     "Keep scorecards": {"task": "reports.tasks.keep_scorecards", "schedule": crontab(hour="5", minute="10")},
     "Backtest proposals": {"task": "reports.tasks.backtest_proposals", "schedule": 60.0},
+    "Find spikes": {"task": "billing.tasks.find_spikes", "schedule": crontab(minute="3")},
     "Work off Stripe events": {"task": "billing.tasks.work_off_stripe_events", "schedule": 15.0},
     "Ask Stripe about events": {"task": "billing.tasks.ask_stripe_about_events", "schedule": 15.0},
     "Ask Stripe for missed events": {"task": "billing.tasks.sweep_stripe_events", "schedule": 600.0},

@@ -94,7 +94,10 @@ class Alert(models.Model):
 
     class Meta:
         ordering = ("-raised_at", "-id")
-        permissions = (("acknowledge_alert", "Can acknowledge and resolve alerts"),)
+        permissions = (
+            ("acknowledge_alert", "Can acknowledge and resolve alerts"),
+            ("acknowledge_spike", "Can acknowledge and resolve spikes"),
+        )
         indexes = (
             models.Index(fields=("raised_at", "id"), name="alert_by_time"),
             models.Index(fields=("kind", "raised_at"), condition=Q(state="open"), name="alert_open"),
