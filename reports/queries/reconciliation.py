@@ -260,6 +260,8 @@ def _booked(row: BalanceTransaction) -> Booked:
         payment_intent=row.payment_intent,
         payout=row.payout_id_at_stripe,
         exchange_rate=row.exchange_rate,
+        told_otherwise=row.told_otherwise,
+        off_by_minor=row.off_by_minor,
     )
 
 
