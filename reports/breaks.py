@@ -101,17 +101,15 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def assign(*, broken: ReconciliationBreak, owner: User | None, note: str, reason: str) -> None:
-    """Write down who sees to a break. Raises BreakIsGone."""
-    _must_be_there(broken)
-    broken.owner, broken.note = owner, note
-    fields = ["owner", "note"]
-    if broken.state in queries.OPEN_STATES:
-        broken.state = BreakState.IN_WORK if owner else BreakState.OPEN
-        fields.append("state")
-    elif not note:
-        raise BreakIsGone("An explained break keeps its explanation: write one.")
-    save_with_reason(broken, *fields, reason=reason)
+def assign(*, broken: ReconciliationBreak, owner: User | None, note: str) -> None:
+    """Write down who sees to a break, and how far it is; without a note the last one stays. Raises BreakIsGone."""
+    with transaction.atomic():
+        row = ReconciliationBreak.objects.select_for_update().get(pk=broken.pk)
+        _must_be_there(row)
+        row.owner, row.note = owner, note or row.note
+        if row.state in queries.OPEN_STATES:
+            row.state = BreakState.IN_WORK if owner else BreakState.OPEN
+        save_with_reason(row, "owner", "note", "state", reason=note or f"{owner or 'Nobody'} sees to it")
 
 
 def explain(*, broken: ReconciliationBreak, seen_minor: int, explanation: str, actor: User) -> None:

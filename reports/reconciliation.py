@@ -54,6 +54,8 @@ class Booked:
     payment_intent: str = ""
     payout: str = ""
     exchange_rate: Decimal | None = None
+    told_otherwise: str = ""  # what was said of it otherwise, in words
+    off_by_minor: int = 0  # by how much that differs
 
     @property
     def net_minor(self) -> int:
@@ -171,7 +173,7 @@ def match(
     lines = sorted(
         [*(line for group in groups for line in _lines(group)), *fee_lines], key=lambda line: (line.at, line.stripe_id, line.known)
     )
-    found = [*(one for group in groups for one in group.breaks), *fee_breaks, *_unequal(payouts, now)]
+    found = [*(one for group in groups for one in group.breaks), *fee_breaks, *_unequal(payouts, now), *_told_in_two_ways(groups)]
     return Matched(groups, tuple(lines), tuple(found))
 
 
@@ -370,3 +372,13 @@ def _unequal(payouts: Iterable[KnownPayout], now: datetime) -> Iterator[Break]:
             parts = written(payout.parts_minor or 0, payout.currency)
             words = f"{payout.id} paid out {written(payout.amount_minor, payout.currency)}, and its movements here come to {parts}."
             yield Break(BreakKind.PAYOUT, payout.id, Category.PAYOUT, difference, payout.currency, payout.at, words)
+
+
+def _told_in_two_ways(groups: Iterable[Group]) -> Iterator[Break]:
+    """Yield the movements of which a file, or Stripe later, said something else: which of the two is right, a person finds out."""
+    for group in groups:
+        for one in group.booked:
+            if one.told_otherwise:
+                topup = group.known.topup_id if group.known else None
+                words = f"{one.id} was told in two ways. {one.told_otherwise}"
+                yield Break(BreakKind.AMOUNT, one.id, one.category, one.off_by_minor, one.currency, one.at, words, topup)

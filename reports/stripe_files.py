@@ -8,8 +8,12 @@
 | balance transactions, as tools export them | minor units | each movement, mostly with its payout |
 | payouts, as tools export them | minor units | each payout |
 
-Which one it is, its header says: further columns, and their order, do not matter. Times without a zone are UTC, as Stripe
-writes them unless told otherwise. Errors name the line; with any of them nothing of the file is read.
+Where Stripe's dashboard offers them is in `WHERE`.
+
+Which one it is, its header says: further columns, and their order, do not matter. Stripe separates columns with commas; what a
+spreadsheet saved with semicolons or tabs is read as well, unless an amount has a comma, which might be a decimal one. Times
+without a zone are UTC, as Stripe writes them unless told otherwise. Errors name the line; with any of them nothing of the
+file is read.
 
 No file says whether it is of real money or of Stripe's test mode, but for a column `livemode` that some tools add: whoever
 brings the file says it. Which payouts are automatic, only the column `automatic` says; without it that is left open.
@@ -44,6 +48,7 @@ _WORD: Final = re.compile(r"[A-Za-z0-9_ \-]{0,60}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_\-]{1,200}")
 _MAJOR: Final = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
 _MINOR: Final = re.compile(r"-?\d{1,15}")
+_GROUPED: Final = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d{1,15})?")
 _HOUR: Final = re.compile(r"^(\d{4}-\d{2}-\d{2})[ T](\d):")
 
 
@@ -54,6 +59,14 @@ class Kind(StrEnum):
     BALANCE_TRANSACTIONS = "Balance transactions"
     PAYOUTS = "Payouts"
 
+
+WHERE: Final[Mapping[Kind, str]] = {
+    Kind.PAYOUT_RECONCILIATION: "Reports, Payout reconciliation, section Payout reconciliation, Download, Itemized",
+    Kind.BALANCE_CHANGE: "Reports, Balance summary, section Balance change from activity, Download, Itemized",
+    Kind.ITEMIZED_PAYOUTS: "Reports, Balance summary, section Payouts, Download, Itemized",
+    Kind.BALANCE_TRANSACTIONS: "no page of the dashboard: what tools read from Stripe's API, amounts in cents",
+    Kind.PAYOUTS: "no page of the dashboard: what tools read from Stripe's API, amounts in cents",
+}
 
 # In this order: a narrower header comes before one that it contains.
 _HEADERS: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
@@ -119,8 +132,10 @@ def decoded(content: bytes) -> str:
 
 def read(text: str, *, is_live: bool = False, now: datetime = LATEST) -> Read:
     """Read a whole file, which is of real money or of the test mode. Raises UnreadableFile, which names each line that is wrong."""
+    first = text.lstrip().partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
         header = [name.strip().lower() for name in reader.fieldnames or ()]
     except csv.Error as error:
         raise UnreadableFile([Problem(1, f"This is no CSV file: {error}.")]) from error
@@ -132,6 +147,8 @@ def read(text: str, *, is_live: bool = False, now: datetime = LATEST) -> Read:
     seen: dict[str, int] = {}
     for line, row in _rows(reader, problems):
         try:
+            if delimiter != ",":
+                _without_commas(row)
             _of_mode(row, is_live=is_live)
             one = _payout(row, is_live, now) if kind is Kind.PAYOUTS else _movement(kind, row, is_live, now)
         except _Wrong as wrong:
@@ -165,7 +182,7 @@ def _kind(header: list[str]) -> Kind:
             Problem(
                 1,
                 "The header is of none of Stripe's files that can be imported. Nearest is"
-                f" “{nearest}”, which lacks: {', '.join(sorted(missing))}.",
+                f" “{nearest}”, which lacks: {', '.join(sorted(missing))}. Find that file under: {WHERE[nearest]}.",
             )
         ]
     )
@@ -188,6 +205,16 @@ def _rows(reader: "csv.DictReader[str]", problems: list[Problem]) -> Iterator[tu
             problems.append(Problem(reader.line_num, f"A file may have {MOST_ROWS:,} rows. Download a shorter period."))
             return
         yield reader.line_num, {name: value.strip() for name, value in row.items()}
+
+
+def _without_commas(row: Mapping[str, str]) -> None:
+    """Refuse what 1,234 may mean: a thousand, or one and a bit, as the spreadsheet wrote it that chose these separators."""
+    for name in ("gross", "amount", "fee", "net"):
+        if "," in row.get(name, ""):
+            raise _Wrong(
+                f"{name} is {row[name][:40]!r}: a comma may be a decimal one in a file that a spreadsheet saved."
+                " Import the file as Stripe wrote it, separated with commas."
+            )
 
 
 def _of_mode(row: Mapping[str, str], *, is_live: bool) -> None:
@@ -278,7 +305,9 @@ def _currency(text: str) -> str:
 
 def _amount(row: dict[str, str], name: str, currency: str, *, is_major: bool) -> int:
     """Return an amount in minor units, whichever the file uses."""
-    text = row[name].replace(",", "") if is_major else row[name]
+    text = row[name]
+    if is_major and _GROUPED.fullmatch(text):
+        text = text.replace(",", "")
     if not (_MAJOR if is_major else _MINOR).fullmatch(text):
         wanted = "an amount such as 12.34" if is_major else "a whole number of minor units"
         raise _Wrong(f"{name} is {row[name][:40]!r}: it must be {wanted}.")

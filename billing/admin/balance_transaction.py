@@ -110,6 +110,10 @@ class BalanceTransactionAdmin(ReadOnlyAdmin, ExportedAdmin):
         ("Fee in the books", {"fields": ("fees",)}),
         ("On the way to our bank", {"fields": (("availability", "of_payout"), ("description", "heard"))}),
     )
+    told_in_two_ways = ("Told in two ways", {"fields": ("told_otherwise",)})
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return (*self.fieldsets, self.told_in_two_ways) if obj and obj.told_otherwise else self.fieldsets
 
     def get_search_results(self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str) -> tuple["QuerySet[Any]", bool]:
         text = search_term.strip()

@@ -92,7 +92,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "approval",
-        "What a second person approved is in the ledger as it was asked for, and in no other way.",
+        "What a second person approved is in the ledger as it was asked for, and in no other way since movements can be asked for.",
         "SELECT count(*) FROM billing_movementrequest",
         """
         SELECT 'request ' || r.id, format('%s of %s, entries of %s', r.kind, r.credits, coalesce(e.credits, 0))
@@ -110,6 +110,7 @@ RULES: Final[tuple[Rule, ...]] = (
                ON r.transaction_id = e.transaction_id AND r.state = 'approved' AND r.decided_by_id = e.approved_by_id
         WHERE e.approved_by_id IS NOT NULL AND r.id IS NULL
           AND e.kind IN ('grant', 'adjustment', 'transfer', 'refund') AND e.actor LIKE 'user:%'
+          AND e.id > coalesce((SELECT entry_id FROM billing_ruleboundary WHERE rule = 'approval'), 0)
         """,
     ),
     Rule(

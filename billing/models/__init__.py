@@ -5,7 +5,7 @@ from billing.models.api_key import ApiKey, Scope
 from billing.models.auto_topup import AutoTopUp, AutoTopUpState
 from billing.models.book_currency import BookCurrency
 from billing.models.budget import Budget, BudgetException, BudgetFold, BudgetWindow, ExceptionState
-from billing.models.check import CheckRun
+from billing.models.check import CheckRun, RuleBoundary
 from billing.models.customer import Customer
 from billing.models.environment import Environment
 from billing.models.hold import Hold, HoldStatus
@@ -90,6 +90,7 @@ __all__ = [
     "RefundState",
     "RequestState",
     "Rerating",
+    "RuleBoundary",
     "Scope",
     "Seal",
     "SettlementSweep",

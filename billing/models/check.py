@@ -1,8 +1,11 @@
-"""Ledger checks: what a proof of the money rules found, kept so that the page and the badge need not run one."""
+"""Ledger checks: what a proof of the money rules found, kept so that the page and the badge need not run one.
+
+With them, since when a rule is kept that is younger than the ledger.
+"""
 
 from django.db import models
 
-from config.base.models import append_only
+from config.base.models import append_only, never_truncated
 
 
 class CheckRun(models.Model):
@@ -25,3 +28,17 @@ class CheckRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.started_at:%Y-%m-%d %H:%M} {'clean' if self.is_clean else 'broken'}"
+
+
+class RuleBoundary(models.Model):
+    """The last ledger entry from before a rule was kept. A migration writes it once; without one the rule is as old as the ledger."""
+
+    rule = models.CharField(max_length=40, primary_key=True)
+    entry_id = models.BigIntegerField(help_text="0: the ledger was empty then.")
+
+    class Meta:
+        default_permissions = ()
+        triggers = (append_only(), never_truncated())
+
+    def __str__(self) -> str:
+        return f"{self.rule} after entry {self.entry_id}"

@@ -12,7 +12,7 @@ from django.db.models import F, Q
 
 from billing.models.fields import money_field
 from billing.models.payment import Payment
-from config.base.models import append_only, never_truncated
+from config.base.models import never_truncated
 
 _LIVE = "Real money, as against Stripe's test mode."
 
@@ -46,10 +46,24 @@ class Payout(models.Model):
                 condition=pgtrigger.Condition(
                     "((OLD.stripe_id, OLD.amount_minor, OLD.currency, OLD.is_live, OLD.created_at, OLD.received_at) IS DISTINCT FROM"
                     " (NEW.stripe_id, NEW.amount_minor, NEW.currency, NEW.is_live, NEW.created_at, NEW.received_at)"
-                    " OR OLD.is_automatic IS NOT NULL AND NEW.is_automatic IS DISTINCT FROM OLD.is_automatic"
-                    " OR OLD.is_reconciled AND NOT NEW.is_reconciled)"
+                    " OR OLD.is_automatic IS NOT NULL AND NEW.is_automatic IS DISTINCT FROM OLD.is_automatic)"
                 ),
                 func="RAISE EXCEPTION 'What Stripe paid out never changes.';",
+            ),
+            pgtrigger.Trigger(
+                name="stays_reconciled",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition("(OLD.is_reconciled AND NOT NEW.is_reconciled)"),
+                func="""
+                    IF NEW.amount_minor IS NOT DISTINCT FROM (
+                        SELECT sum(net_minor) FROM billing_balancetransaction
+                        WHERE payout_id = NEW.id AND currency = NEW.currency AND source <> NEW.stripe_id
+                    ) THEN
+                        RAISE EXCEPTION 'A payout stays reconciled while its balance transactions add up to it.';
+                    END IF;
+                    RETURN NEW;
+                """,
             ),
             pgtrigger.Trigger(
                 name="adds_up",
@@ -94,6 +108,12 @@ class BalanceTransaction(models.Model):
     payout_id_at_stripe = models.CharField(max_length=255, blank=True, help_text="Known before the payout itself is.")
     payout = models.ForeignKey(Payout, null=True, blank=True, on_delete=models.PROTECT, related_name="transactions")
     description = models.CharField(max_length=500, blank=True)
+    told_otherwise = models.CharField(
+        max_length=500,
+        blank=True,
+        help_text="What was said of it otherwise: by a file before Stripe itself told of it, or by Stripe later.",
+    )
+    off_by_minor = models.BigIntegerField(default=0, help_text="By how much that differs in its net.")
     available_on = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
     received_at = models.DateTimeField()
@@ -119,16 +139,18 @@ class BalanceTransaction(models.Model):
                 when=pgtrigger.Before,
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition(
-                    "((OLD.stripe_id, OLD.type, OLD.reporting_category, OLD.source, OLD.charge, OLD.payment_intent, OLD.amount_minor,"
+                    "(OLD.stripe_id <> NEW.stripe_id OR OLD.received_at <> NEW.received_at OR NEW.is_from_file AND NOT OLD.is_from_file"
+                    # Stripe's own word takes the place of a file's, once.
+                    " OR NOT (OLD.is_from_file AND NOT NEW.is_from_file) AND ("
+                    "(OLD.type, OLD.reporting_category, OLD.source, OLD.charge, OLD.payment_intent, OLD.amount_minor,"
                     " OLD.fee_minor, OLD.net_minor, OLD.currency, OLD.exchange_rate, OLD.description, OLD.available_on, OLD.created_at,"
-                    " OLD.received_at, OLD.is_live) IS DISTINCT FROM"
-                    " (NEW.stripe_id, NEW.type, NEW.reporting_category, NEW.source, NEW.charge, NEW.payment_intent, NEW.amount_minor,"
+                    " OLD.is_live) IS DISTINCT FROM"
+                    " (NEW.type, NEW.reporting_category, NEW.source, NEW.charge, NEW.payment_intent, NEW.amount_minor,"
                     " NEW.fee_minor, NEW.net_minor, NEW.currency, NEW.exchange_rate, NEW.description, NEW.available_on, NEW.created_at,"
-                    " NEW.received_at, NEW.is_live)"
-                    " OR NEW.is_from_file AND NOT OLD.is_from_file"
+                    " NEW.is_live)"
                     " OR OLD.payout_id IS NOT NULL AND NEW.payout_id IS DISTINCT FROM OLD.payout_id"
                     " OR OLD.payout_id_at_stripe <> '' AND NEW.payout_id_at_stripe <> OLD.payout_id_at_stripe"
-                    " OR OLD.status = 'available' AND NEW.status <> 'available')"
+                    " OR OLD.status = 'available' AND NEW.status <> 'available'))"
                 ),
                 func="RAISE EXCEPTION 'What Stripe booked never changes; the payout that took it along is written down once.';",
             ),
@@ -180,7 +202,8 @@ class PlatformFee(models.Model):
     """What taking a payment, or losing it again, cost us: the fee of one balance transaction.
 
     A row of its own and not a column that is filled in later, since entries of the ledger never change and a fee arrives
-    minutes after the deposit. Journal: platform fees to payments clearing.
+    minutes after the deposit. It never changes; one that only a file told of goes when Stripe itself says otherwise.
+    Journal: platform fees to payments clearing.
     """
 
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="fees")
@@ -196,7 +219,18 @@ class PlatformFee(models.Model):
     class Meta:
         indexes = (models.Index(fields=("happened_at",), name="platform_fee_by_time"),)
         triggers = (
-            append_only(),
+            pgtrigger.Protect(name="never_changes", operation=pgtrigger.Update),
+            pgtrigger.Trigger(
+                name="is_kept",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Delete,
+                func="""
+                    IF NOT EXISTS (SELECT FROM billing_balancetransaction WHERE stripe_id = OLD.balance_transaction AND is_from_file) THEN
+                        RAISE EXCEPTION 'Cannot delete a fee of which Stripe itself told.';
+                    END IF;
+                    RETURN OLD;
+                """,
+            ),
             never_truncated(),
             pgtrigger.Trigger(
                 name="is_of_one_mode",

@@ -3,7 +3,8 @@
 Three ways lead here, in any order and as often as they like: events of charges and payouts, the sweeper that asks for what
 no event told, and files that a person imports. Each hands over facts (`billing.balance`) that are keyed by Stripe's ids.
 Facts never change; what is told otherwise later is refused with `SettlementContradiction`. Nor does the mode: what is told
-of real money never belongs to what is told of Stripe's test mode.
+of real money never belongs to what is told of Stripe's test mode. What only a file told, Stripe's own word replaces
+(`told_otherwise`). The sweeper goes on past what is refused, and notes it for the reconciliation.
 
 A movement that belongs to a top-up, its refund or its dispute has its fee recorded with the payment (`platform_fees`), as
 soon as both are known. A movement that only a file tells of has to agree with the payment for that (`_is_believed`): files
@@ -41,7 +42,7 @@ from billing.models import (
 )
 from billing.models import TopUpStatus as Status
 from billing.queries import stripe_modes
-from billing.services import platform_fees, stripe_gateway, unapplied_payments
+from billing.services import platform_fees, stripe_gateway, told_otherwise, unapplied_payments
 from billing.services.stripe_gateway import Gateway
 from billing.services.stripe_handling import Handler, NotOurs, NotYet, desk
 
@@ -82,11 +83,30 @@ def keep(movements: Sequence[Movement], *, now: datetime) -> Kept:
         BalanceTransaction.objects.bulk_create([_row(one, now) for one in movements], ignore_conflicts=True)
         rows = BalanceTransaction.objects.select_for_update().order_by("pk").select_related(None)
         kept = {row.stripe_id: row for row in rows.filter(stripe_id__in=[one.stripe_id for one in movements])}
+        wrong = {one.stripe_id: difference for one in movements if (difference := contradiction(kept[one.stripe_id], one))}
         for one in movements:
-            if difference := contradiction(kept[one.stripe_id], one):
-                raise SettlementContradiction(difference)
+            if one.stripe_id in wrong and (one.is_from_file or not kept[one.stripe_id].is_from_file):
+                raise SettlementContradiction(wrong[one.stripe_id])
+        told_otherwise.forget_fees(kept[name] for name in wrong)
         _bring_up_to_date(kept, movements)
         return Kept(len(kept) - before, _record_fees(kept.values(), now))
+
+
+def keep_each(movements: Sequence[Movement], *, now: datetime) -> Kept:
+    """Keep what Stripe tells, and of what it told otherwise before only that it did: one movement holds up no other."""
+    try:
+        return keep(movements, now=now)
+    except SettlementContradiction:
+        new = fees = 0
+    for one in movements:
+        try:
+            kept = keep([one], now=now)
+        except SettlementContradiction as why:
+            log.warning("a movement of the balance is told in two ways: %s", why)
+            told_otherwise.note(one)
+        else:
+            new, fees = new + kept.new, fees + kept.fees
+    return Kept(new, fees)
 
 
 def keep_payout(told: PaidOut, *, now: datetime) -> Payout:
@@ -128,12 +148,12 @@ def keep_payout(told: PaidOut, *, now: datetime) -> Payout:
 def take_apart(payout: Payout, *, gateway: Gateway, now: datetime) -> bool:
     """Ask Stripe which movements a payout took along; True when they add up to it.
 
-    Raises StripeUnavailable, StripeRefused, SettlementContradiction. Of a payout that a person made, Stripe does not know.
+    Raises StripeUnavailable, StripeRefused. Of a payout that a person made, Stripe does not know.
     """
     if payout.is_automatic and not payout.is_reconciled:
         listed = gateway.list_balance_transactions(payout=payout.stripe_id)
         for part in _parts(movement(told, payout=payout.stripe_id, is_live=gateway.is_live) for told in listed):
-            keep(part, now=now)
+            keep_each(part, now=now)
         payout.refresh_from_db()
     return payout.is_reconciled
 
@@ -148,16 +168,19 @@ def sweep(*, now: datetime) -> int:
     since = last.reached_at - _OVERLAP if last else now - FIRST_LOOK
     found = 0
     for part in _parts(movement(told, is_live=stripe.is_live) for told in stripe.list_balance_transactions(since=since)):
-        found += keep(part, now=now).new
+        found += keep_each(part, now=now).new
     for told in stripe.list_payouts(since=min(since, now - _PAYOUTS_CHANGE)):
-        keep_payout(paid_out(told), now=now)
+        try:
+            keep_payout(paid_out(told), now=now)
+        except SettlementContradiction as why:  # its movements do not add up to it, which the reconciliation shows
+            log.warning("a payout is told in two ways: %s", why)
     SettlementSweep.objects.update_or_create(is_live=stripe.is_live, defaults={"reached_at": now})
     found += ask_for_fees(gateway=stripe, now=now)
     waiting = Payout.objects.filter(is_automatic=True, is_reconciled=False, is_live=stripe.is_live, created_at__gte=now - FIRST_LOOK)
     for payout in waiting.order_by("pk"):
         try:
             take_apart(payout, gateway=stripe, now=now)
-        except (StripeRefused, SettlementContradiction) as why:  # one payout that nobody can take apart holds up no other
+        except StripeRefused as why:  # one payout that nobody can take apart holds up no other
             log.warning("payout %s could not be taken apart: %s", payout.stripe_id, why)
     record_fees(now=now)
     return found
@@ -173,8 +196,8 @@ def ask_for_fees(*, gateway: Gateway, now: datetime) -> int:
             break
         try:
             found += _ask_for_fee(topup, gateway, now)
-        except StripeRefused as refusal:
-            log.warning("Stripe would not tell the fee of %s: %s", topup, refusal)
+        except (StripeRefused, SettlementContradiction) as refusal:
+            log.warning("The fee of %s is not known: %s", topup, refusal)
     return found
 
 
@@ -280,23 +303,30 @@ def _row(one: Movement, now: datetime) -> BalanceTransaction:
 
 
 def _bring_up_to_date(kept: dict[str, BalanceTransaction], movements: Sequence[Movement]) -> None:
-    """Write down what may be learned later: that money is available, and which payout took it along."""
-    named = {one.payout for one in movements if one.payout}
+    """Write down what may be learned later: what Stripe itself says, that money is available, and which payout took it along."""
+    named = {name for one in movements for name in (one.payout, kept[one.stripe_id].payout_id_at_stripe) if name}
     locked = Payout.objects.select_for_update().order_by("pk").filter(stripe_id__in=named)
     payouts = {(payout.stripe_id, payout.is_live): payout for payout in locked}
-    changed = []
+    changed, believed = [], []
     for one in movements:
         row = kept[one.stripe_id]
-        before = (row.status, row.payout_id_at_stripe, row.payout_id, row.is_from_file)
-        row.is_from_file = row.is_from_file and one.is_from_file
+        before = (row.status, row.payout_id_at_stripe, row.payout_id)
+        is_believed = row.is_from_file and not one.is_from_file
+        if is_believed:
+            told_otherwise.believe_stripe(row, one)
+            row.is_from_file = False
         if one.status == "available":
             row.status = one.status
         row.payout_id_at_stripe = row.payout_id_at_stripe or one.payout
         if row.payout_id is None:
             row.payout = payouts.get((row.payout_id_at_stripe, row.is_live))
-        if (row.status, row.payout_id_at_stripe, row.payout_id, row.is_from_file) != before:
+        if is_believed:
+            believed.append(row)
+        elif (row.status, row.payout_id_at_stripe, row.payout_id) != before:
             changed.append(row)
-    BalanceTransaction.objects.bulk_update(changed, ["status", "payout_id_at_stripe", "payout", "is_from_file"], batch_size=_AT_ONCE)
+    learned = ("status", "payout_id_at_stripe", "payout")
+    BalanceTransaction.objects.bulk_update(changed, learned, batch_size=_AT_ONCE)
+    BalanceTransaction.objects.bulk_update(believed, (*learned, "is_from_file", *told_otherwise.COLUMNS), batch_size=_AT_ONCE)
     _reconcile(payouts.values())
 
 
@@ -307,10 +337,9 @@ def _reconcile(payouts: Iterable[Payout]) -> None:
         if payout.is_automatic is None and parts.exists():
             payout.is_automatic = True
             payout.save(update_fields=["is_automatic"])
-        if payout.is_reconciled or not payout.is_automatic:
-            continue
-        if parts.aggregate(sum=Sum("net_minor"))["sum"] == payout.amount_minor:
-            payout.is_reconciled = True
+        adds_up = bool(payout.is_automatic) and parts.aggregate(sum=Sum("net_minor"))["sum"] == payout.amount_minor
+        if payout.is_reconciled is not adds_up:  # it may add up no more, after a file was wrong about its movements
+            payout.is_reconciled = adds_up
             payout.save(update_fields=["is_reconciled"])
 
 

@@ -14,6 +14,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from kombu.exceptions import OperationalError as BrokerAwayError
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RadioFilter
@@ -22,17 +23,25 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget
 
 from billing.minor_units import written
 from billing.queries import stripe_modes
-from config.base.admin import Choice, DayRangeFilter, Dialog, ReadOnlyAdmin, ReasonDialog, TrackedAdmin, badge, dialog, lines, link, moment
+from config.base.admin import Choice, DayRangeFilter, Dialog, ReadOnlyAdmin, TrackedAdmin, badge, dialog, lines, link, moment, table
 from config.base.errors import DomainError
 from reports import breaks, stripe_files, stripe_imports
 from reports.admin.period_form import Period
 from reports.admin.reconciliation import VIEW, Reconciliation
 from reports.admin.signing import MODES, SignDialog, mode_word
 from reports.models import BreakState, ReconciliationBreak
+from reports.queries import reconciliation as queries
 from reports.queries.reconciliation import OPEN_STATES
 
 SETTLE: Final = "reports.settle_breaks"
 STATE_COLOURS = {"open": "danger", "in_work": "warning", "explained": "info", "resolved": "success"}
+
+
+_DASHBOARD: Final = (stripe_files.Kind.PAYOUT_RECONCILIATION, stripe_files.Kind.BALANCE_CHANGE, stripe_files.Kind.ITEMIZED_PAYOUTS)
+WHERE_FILES_ARE: Final = format_html(
+    "CSV as Stripe wrote it, from Stripe's dashboard:{}<br>Also balance transactions and payouts as tools read them from Stripe's API.",
+    format_html_join("", "<br>· {}: {}", ((kind.value, stripe_files.WHERE[kind]) for kind in _DASHBOARD)),
+)
 
 
 class WorkerAway(DomainError):
@@ -41,23 +50,27 @@ class WorkerAway(DomainError):
     code = "worker_away"
 
 
-class AssignBreakDialog(ReasonDialog):
+class AssignBreakDialog(Dialog):
     owner = Choice(required=False, help_text="Who sees to it.")
-    note = forms.CharField(required=False, max_length=500, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}), help_text="How far it is.")
+    note = forms.CharField(
+        required=False,
+        max_length=500,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="How far it is, or why it is given to somebody else. Earlier notes stay on the page.",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         owner: Any = self.fields["owner"]
         owner.choices = [("", "Nobody"), *((str(person.pk), person.get_username()) for person in _people())]
         owner.initial = str(self.subject.owner_id or "")
-        self.fields["note"].initial = self.subject.note
 
 
 class ExplainDialog(Dialog):
     explanation = forms.CharField(
         max_length=500,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="Why it may stay as it is. Should the amount change, the break is opened again.",
+        help_text="Why it may stay as it is. Should the amount change, the break is opened again. Earlier notes stay on the page.",
     )
     seen = forms.IntegerField(widget=forms.HiddenInput)
 
@@ -74,7 +87,7 @@ class ImportDialog(Dialog):
     file = forms.FileField(
         label="File of Stripe's",
         widget=UnfoldAdminFileFieldWidget,
-        help_text="CSV: payout reconciliation (itemized), balance change (itemized), itemized payouts, balance transactions, payouts.",
+        help_text=WHERE_FILES_ARE,
     )
 
     mode = Choice(
@@ -144,7 +157,7 @@ class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
     fieldsets = (
         (None, {"fields": (("what", "state_badge"), ("subject", "amount_figure"), ("said",), ("of_topup", "of_payout"))}),
         ("When", {"fields": (("happened", "found"), ("seen", "closed"))}),
-        ("Who sees to it", {"fields": (("owner", "note"),)}),
+        ("Who sees to it", {"fields": ("owner", "notes")}),
     )
 
     def get_urls(self) -> list[URLPattern]:
@@ -210,7 +223,7 @@ class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
     def assign_break(self, request: HttpRequest, form: AssignBreakDialog, broken: ReconciliationBreak) -> str:
         typed = form.cleaned_data
         owner = User.objects.get(pk=typed["owner"]) if typed["owner"] else None
-        breaks.assign(broken=broken, owner=owner, note=typed["note"], reason=typed["reason"])
+        breaks.assign(broken=broken, owner=owner, note=typed["note"])
         return f"{owner or 'Nobody'} sees to it now."
 
     @dialog(
@@ -267,6 +280,12 @@ class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
     @admin.display(description="gone since")
     def closed(self, broken: ReconciliationBreak) -> str:
         return moment(broken.closed_at)
+
+    @admin.display(description="what was written, newest first")
+    def notes(self, broken: ReconciliationBreak) -> SafeString | str:
+        said = queries.notes_of(broken)
+        rows = [(moment(one.at), one.by, badge(one.state, one.state.label, STATE_COLOURS), one.note) for one in said]
+        return table(("When", "Who", "State then", "Note"), rows) if rows else "Nothing so far."
 
     @admin.display(description="owner")
     def sees_to_it(self, broken: ReconciliationBreak) -> SafeString:

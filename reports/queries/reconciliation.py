@@ -190,6 +190,26 @@ def open_breaks(*, is_live: bool | None = None) -> "QuerySet[ReconciliationBreak
     return ReconciliationBreak.objects.filter(state__in=OPEN_STATES, is_live=is_live)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person wrote about a break."""
+
+    at: datetime
+    by: str
+    state: BreakState
+    note: str
+
+
+def notes_of(broken: ReconciliationBreak) -> tuple[Said, ...]:
+    """Return all that was written about a break, the newest first: explaining it takes no earlier note away."""
+    said: list[Said] = []
+    for then in broken.history.select_related("history_user").order_by("history_date", "history_id"):
+        if then.note and (not said or (said[-1].note, said[-1].state) != (then.note, then.state)):
+            by = then.history_user.get_username() if then.history_user else "-"
+            said.append(Said(then.history_date, by, BreakState(then.state), then.note))
+    return tuple(reversed(said))
+
+
 def payouts(*, since: datetime, until: datetime, is_live: bool | None = None) -> "QuerySet[Any]":
     """Return the payouts made in a period, newest first, with the count and the sum of the movements that name them."""
     own = Q(transactions__source=F("stripe_id"))
@@ -260,6 +280,8 @@ def _booked(row: BalanceTransaction) -> Booked:
         payment_intent=row.payment_intent,
         payout=row.payout_id_at_stripe,
         exchange_rate=row.exchange_rate,
+        told_otherwise=row.told_otherwise,
+        off_by_minor=row.off_by_minor,
     )
 
 

@@ -66,6 +66,21 @@ class TestFinding:
         assert breaks.find(now=LATER) == breaks.Found(1, 1, 0)
         assert ReconciliationBreak.objects.get().state == BreakState.OPEN
 
+    def test_keeps_every_note_that_was_written_about_it(self, topup: TopUp) -> None:
+        breaks.find(now=LATER)
+        person, broken = a_person(Role.FINANCE), ReconciliationBreak.objects.get()
+        breaks.assign(broken=broken, owner=person, note="Asked the bank.")
+        breaks.assign(broken=broken, owner=None, note="")
+        breaks.explain(broken=broken, seen_minor=500, explanation="The bank was late.", actor=person)
+        written = [(one.note, one.state) for one in reconciliation.notes_of(broken)]
+        assert written == [
+            ("The bank was late.", BreakState.EXPLAINED),
+            ("Asked the bank.", BreakState.OPEN),
+            ("Asked the bank.", BreakState.IN_WORK),
+        ]
+        broken.refresh_from_db()
+        assert (broken.owner, broken.note) == (person, "The bank was late.")
+
     def test_leaves_an_explained_one_alone_until_its_amount_changes(self, topup: TopUp) -> None:
         book(topup, 400)
         breaks.find(now=LATER)

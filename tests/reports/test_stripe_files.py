@@ -111,6 +111,28 @@ class TestReading:
         text = "id,amount,arrival_date,currency,status,created\npo_1,700,2026-03-12,usd,paid,2026-03-11 01:02:57"
         assert stripe_files.read(text).payouts[2].is_automatic is None
 
+    @pytest.mark.parametrize("separator", [";", "\t"])
+    def test_reads_what_a_spreadsheet_separated_otherwise_but_guesses_no_amount(self, separator: str) -> None:
+        header = HEADER.replace(",", separator)
+        told = stripe_files.read(f"{header}\n{GOOD.replace(',', separator)}").movements[2]
+        assert (told.amount_minor, told.fee_minor, told.source) == (2000, 88, "ch_1")
+        decimal = GOOD.replace(",", separator).replace("20.00", "20,00").replace("0.88", "0,88").replace("19.12", "19,12")
+        [said] = refused(decimal, header=header)
+        assert said.startswith("Line 2: gross is '20,00': a comma may be a decimal one")
+
+    @pytest.mark.parametrize(("gross", "minor"), [('"1,020.00"', 102_000), ('"1020,00"', 0), ('"10,20.00"', 0)])
+    def test_takes_a_comma_between_thousands_only(self, gross: str, minor: int) -> None:
+        row = GOOD.replace("20.00", gross).replace("19.12", "1019.12")
+        if minor:
+            assert stripe_files.read(f"{HEADER}\n{row}").movements[2].amount_minor == minor
+        else:
+            assert "it must be an amount such as 12.34" in refused(row)[0]
+
+    def test_says_where_the_nearest_file_is(self) -> None:
+        header = HEADER.replace(",created", "")
+        said = "Find that file under: Reports, Balance summary, section Balance change from activity, Download, Itemized."
+        assert refused("1", header=header)[0].endswith(said)
+
     def test_tells_of_all_lines_at_once(self) -> None:
         assert [words.partition(":")[0] for words in refused(GOOD, GOOD.replace("usd", "xxx"), "", "txn_3")] == ["Line 3", "Line 5"]
 

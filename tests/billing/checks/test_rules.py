@@ -186,6 +186,20 @@ class TestTheCheck:
         corrupt(statement)
         assert rule in broken()
 
+    @pytest.mark.parametrize(("boundary", "finds"), [("max(id)", False), ("min(id) - 1", True)])
+    def test_asks_for_requests_only_since_there_are_any(self, boundary: str, *, finds: bool) -> None:
+        corrupt("UPDATE billing_ledgerentry SET approved_by_id = (SELECT min(id) FROM auth_user) WHERE kind = 'transfer'")
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE billing_ruleboundary DISABLE TRIGGER USER")
+            cursor.execute(
+                f"""
+                INSERT INTO billing_ruleboundary (rule, entry_id)
+                SELECT 'approval', {boundary} FROM billing_ledgerentry WHERE kind = 'transfer'
+                ON CONFLICT (rule) DO UPDATE SET entry_id = excluded.entry_id
+                """
+            )
+        assert ("approval" in broken()) is finds
+
 
 @pytest.mark.usefixtures("company")
 class TestTheSeals:

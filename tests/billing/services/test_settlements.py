@@ -1,6 +1,7 @@
 """What Stripe tells of its balance is kept once, whatever comes first: fees with their payments, payouts that add up."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -11,12 +12,13 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from billing.balance import movement, paid_out
+from billing.balance import Movement, movement, paid_out
 from billing.errors import SettlementContradiction
-from billing.models import BalanceTransaction, EventQueue, Payout, PlatformFee, StripeEvent, TopUp, Wallet
+from billing.models import BalanceTransaction, EventQueue, Payout, PlatformFee, SettlementSweep, StripeEvent, TopUp, Wallet
 from billing.services import checking, disputes, settlements, topup_refunds, topups
 from billing.services.stripe_gateway import gateway
 from billing.services.stripe_handling import NotOurs, NotYet
+from reports.queries import reconciliation
 from tests import stripe_objects
 from tests.billing.factories import a_caller, a_wallet
 from tests.billing.topups import NOW, a_paid_topup, an_order
@@ -63,8 +65,8 @@ class TestFeeOfACharge:
     def test_is_recorded_with_its_payment_once(self, topup: TopUp) -> None:
         about = charged(topup)
         assert handle("charge.succeeded", charged(topup, balance_transaction=None)) == f"Stripe has not booked {topup.charge} so far."
-        assert "1 fees" in handle("charge.updated", about)
-        assert "fees" not in handle("charge.updated", about)
+        assert "its fee is recorded" in handle("charge.updated", about)
+        assert "fee" not in handle("charge.updated", about)
         fee = PlatformFee.objects.get()
         assert (fee.payment, fee.amount_minor, fee.amount, fee.kind) == (topup.payment, 45, Decimal("0.45"), "payment")
         assert BalanceTransaction.objects.get().net_minor == 455
@@ -184,6 +186,74 @@ class TestFacts:
         assert BalanceTransaction.objects.count() == 50
 
 
+class TestWhatAFileSaid:
+    """A file can be wrong about a movement that exists: once Stripe itself tells of it, that is what counts."""
+
+    @staticmethod
+    def told_by_file(about: dict[str, Any], **overlay: Any) -> Movement:
+        return replace(movement(about), is_from_file=True, **overlay)
+
+    def test_gives_way_to_stripes_own_word_with_its_fee_and_says_so(self, topup: TopUp) -> None:
+        told = stripe_objects.balance_transaction(id="txn_true", source=topup.charge, amount=500, fee=45, net=455)
+        settlements.keep([self.told_by_file(told, fee_minor=300, net_minor=200, payout="po_wrong")], now=NOW)
+        assert PlatformFee.objects.get().amount_minor == 300
+        assert settlements.keep([movement(told)], now=NOW + timedelta(days=1)) == settlements.Kept(0, 1)
+        row = BalanceTransaction.objects.get()
+        assert (row.fee_minor, row.net_minor, row.is_from_file, row.payout_id_at_stripe) == (45, 455, False, "")
+        assert row.told_otherwise == "A file said fee 3.00 USD; Stripe itself says fee 0.45 USD."
+        assert row.off_by_minor == 255
+        assert PlatformFee.objects.get().amount_minor == 45
+        assert settlements.keep([movement(told)], now=NOW + timedelta(days=1)) == settlements.Kept(0, 0)
+        assert is_clean()
+
+    def test_of_another_payment_leaves_it(self, topup: TopUp, wallet: Wallet) -> None:
+        other = a_paid_topup(wallet)
+        told = stripe_objects.balance_transaction(source=topup.charge, amount=500, fee=45, net=455)
+        settlements.keep([self.told_by_file(told, source=other.charge, payment_intent=other.payment_intent)], now=NOW)
+        assert PlatformFee.objects.get().payment == other.payment
+        settlements.keep([movement(told)], now=NOW)
+        assert PlatformFee.objects.get().payment == topup.payment
+        assert BalanceTransaction.objects.get().payment_intent == ""
+        assert is_clean()
+
+    def test_of_the_other_mode_is_put_right(self) -> None:
+        told = stripe_objects.balance_transaction()
+        settlements.keep_payout(paid_out(stripe_objects.payout(id="po_1", livemode=True)), now=NOW)
+        settlements.keep([self.told_by_file(told, is_live=True, payout="po_1")], now=NOW)
+        settlements.keep([movement(told)], now=NOW)
+        row = BalanceTransaction.objects.get()
+        assert (row.is_live, row.payout) == (False, None)
+        assert "real money" in row.told_otherwise
+
+    def test_is_not_what_a_payout_adds_up_to_for_good(self) -> None:
+        settlements.keep_payout(paid_out(stripe_objects.payout(id="po_1", amount=200)), now=NOW)
+        told = stripe_objects.balance_transaction(amount=500, fee=45, net=455)
+        settlements.keep([self.told_by_file(told, amount_minor=200, fee_minor=0, net_minor=200, payout="po_1")], now=NOW)
+        assert Payout.objects.get().is_reconciled
+        with pytest.raises(DatabaseError, match="stays reconciled"), transaction.atomic():
+            Payout.objects.update(is_reconciled=False)
+        settlements.keep([movement(told)], now=NOW)
+        assert not Payout.objects.get().is_reconciled
+        assert is_clean()
+
+    def test_that_agrees_is_kept_with_what_only_it_knows(self) -> None:
+        told = stripe_objects.balance_transaction(source="ch_a")
+        settlements.keep([self.told_by_file(told, payment_intent="pi_a", payout="po_1")], now=NOW)
+        settlements.keep([movement(told)], now=NOW)
+        row = BalanceTransaction.objects.get()
+        assert (row.payment_intent, row.payout_id_at_stripe, row.told_otherwise) == ("pi_a", "po_1", "")
+
+    def test_does_not_replace_what_stripe_told(self, topup: TopUp) -> None:
+        told = stripe_objects.balance_transaction(source=topup.charge, amount=500, fee=45, net=455)
+        settlements.keep([movement(told)], now=NOW)
+        with pytest.raises(SettlementContradiction):
+            settlements.keep([self.told_by_file(told, fee_minor=300, net_minor=200)], now=NOW)
+        with pytest.raises(DatabaseError, match="never changes"), transaction.atomic():
+            BalanceTransaction.objects.update(fee_minor=300, net_minor=200)
+        with pytest.raises(DatabaseError, match="Cannot delete a fee"), transaction.atomic():
+            PlatformFee.objects.all().delete()
+
+
 class TestPayout:
     def test_is_reconciled_only_when_it_adds_up(self) -> None:
         payout = settlements.keep_payout(paid_out(stripe_objects.payout(id="po_1", amount=1912)), now=NOW)
@@ -237,6 +307,28 @@ class TestAgainstStripe:
         assert (fee.payment, fee.amount_minor) == (paid.payment, 45)
         assert Payout.objects.get().is_reconciled
         assert settlements.sweep(now=now) == 0
+
+    def test_a_sweep_goes_on_past_what_is_told_in_two_ways(self, stripe_desk: StripeDesk, paid: TopUp) -> None:
+        """What a file said of the charge gives way; what Stripe told of another movement, and tells otherwise now, is noted."""
+        stripe_desk.make_payout()
+        now = datetime.now(UTC) + timedelta(seconds=5)
+        charge, out = (movement(one) for one in sorted(gateway().list_balance_transactions(since=NOW), key=lambda one: one["type"]))
+        [payout] = gateway().list_payouts(since=NOW)
+        settlements.keep([replace(charge, amount_minor=9999, net_minor=9954, is_from_file=True)], now=now)
+        settlements.keep([replace(out, amount_minor=-1, net_minor=-1)], now=now)
+        settlements.keep_payout(paid_out(payout | {"amount": 7}), now=now)
+        for _ in range(2):
+            settlements.sweep(now=now)
+            assert SettlementSweep.objects.get().reached_at == now
+            assert PlatformFee.objects.get().payment == paid.payment
+            rows = {row.type: (row.amount_minor, row.off_by_minor) for row in BalanceTransaction.objects.all()}
+            assert rows == {"charge": (500, 455 - 9954), "payout": (-1, -454)}
+        words = BalanceTransaction.objects.get(type="payout").told_otherwise
+        assert words == "Stripe told amount -0.01 USD first, which stays, and amount -4.55 USD later."
+        kinds = {
+            (one.kind.value, one.subject) for one in reconciliation.matched(since=NOW - timedelta(days=900), until=now, now=now).breaks
+        }
+        assert {("amount", charge.stripe_id), ("amount", out.stripe_id)} <= kinds
 
     def test_events_in_any_order_come_to_the_same(self, stripe_desk: StripeDesk, paid: TopUp) -> None:
         stripe_desk.make_payout()
