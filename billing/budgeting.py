@@ -288,8 +288,7 @@ def forecast(spent: Decimal, span: Span, limit: Decimal, *, before: Decimal | No
     elapsed = min(max(_seconds(now - span.starts_at), ZERO), length)
     if elapsed == length:
         return Forecast(spent, "the window is over", None)
-    early = elapsed < length * _EARLY
-    if early and before is not None:
+    if is_early(span, now) and before is not None:
         pace, method = CONTEXT.divide(before, length), "so far, then at the pace of the window before"
     else:
         pace, method = (CONTEXT.divide(spent, elapsed) if elapsed else ZERO), "at the pace of this window so far"
@@ -299,6 +298,16 @@ def forecast(spent: Decimal, span: Span, limit: Decimal, *, before: Decimal | No
     until = int(CONTEXT.divide(limit - spent, pace)) if pace else None
     runs_out_at = now + timedelta(seconds=until) if until is not None and until < length - elapsed else None
     return Forecast(amount, method, runs_out_at)
+
+
+def is_early(span: Span, now: datetime) -> bool:
+    """Say whether so little of a window is over that its own pace says little."""
+    return _seconds(now - span.starts_at) < _seconds(span.ends_at - span.starts_at) * _EARLY
+
+
+def is_reached(threshold: int, spent: Decimal, limit: Decimal) -> bool:
+    """Say whether `threshold` per cent of a limit are spent; of a limit of 0, by anything at all."""
+    return spent > 0 and CONTEXT.multiply(spent, Decimal(100)) >= CONTEXT.multiply(limit, Decimal(threshold))
 
 
 def _seconds(span: timedelta) -> Decimal:

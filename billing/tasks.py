@@ -8,7 +8,9 @@ from django.utils import timezone
 from billing.errors import SettlementContradiction, StripeNotSetUp, StripeRefused, StripeUnavailable
 from billing.models import EventQueue
 from billing.services import (
+    alert_outbox,
     auto_topups,
+    budget_evaluation,
     checking,
     holds,
     inbox,
@@ -24,6 +26,7 @@ from billing.services import (
     topup_refunds,
     topup_sweeping,
     unpriced,
+    wallet_alerts,
 )
 from config.base.database import clock
 
@@ -153,3 +156,27 @@ def send_refunds() -> None:
     """Send the approved refunds that have not reached Stripe."""
     if stripe_gateway.is_set_up():
         topup_refunds.send_approved(gateway=stripe_gateway.gateway(), now=timezone.now())
+
+
+@shared_task
+def evaluate_budgets() -> None:
+    """Count what budgets spent, and tell of what was reached."""
+    budget_evaluation.evaluate(now=clock())
+
+
+@shared_task
+def evaluate_wallets() -> None:
+    """Tell of wallets that became low or frozen."""
+    wallet_alerts.evaluate(now=clock())
+
+
+@shared_task
+def evaluate_expiring_credits() -> None:
+    """Tell of credits that expire soon."""
+    wallet_alerts.evaluate_expiring(now=clock())
+
+
+@shared_task
+def send_alerts() -> None:
+    """Send what alerts owe."""
+    alert_outbox.send_due(now=clock())

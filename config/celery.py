@@ -47,6 +47,13 @@ app.conf.task_routes = {
 }
 app.autodiscover_tasks()
 app.set_default()  # for every thread of the web server, not only the one that imports this
+
+
+def _within(seconds: int) -> dict[str, Any]:
+    """Drop what no worker took in time: the next one does the same, so they need not pile up while there is none."""
+    return {"expire_seconds": seconds}
+
+
 # What happens by itself. Beat keeps the times in the database and takes these over when it starts.
 app.conf.beat_schedule = {
     "Expire holds": {"task": "billing.tasks.expire_holds", "schedule": 15.0},
@@ -71,6 +78,10 @@ app.conf.beat_schedule = {
     "Ask about fees and payouts": {"task": "billing.tasks.sweep_settlements", "schedule": crontab(minute="*/10")},
     "Find breaks with Stripe": {"task": "reports.tasks.find_breaks", "schedule": crontab(minute="48")},
     "Send refunds of top-ups": {"task": "billing.tasks.send_refunds", "schedule": 60.0},
+    "Look at budgets": {"task": "billing.tasks.evaluate_budgets", "schedule": 30.0, "options": _within(30)},
+    "Look at wallets": {"task": "billing.tasks.evaluate_wallets", "schedule": 30.0, "options": _within(30)},
+    "Look at credits that expire": {"task": "billing.tasks.evaluate_expiring_credits", "schedule": 600.0, "options": _within(600)},
+    "Send alerts": {"task": "billing.tasks.send_alerts", "schedule": 15.0, "options": _within(15)},
     "Make partitions": {"task": "billing.tasks.make_partitions", "schedule": crontab(hour="3", minute="11")},
 }
 

@@ -11,7 +11,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from billing.models.budget import Budget
+from billing.models.budget import Budget, spend_field
 from billing.models.fields import history
 from billing.models.owner import Project
 from billing.models.wallet import Wallet
@@ -74,6 +74,7 @@ class Alert(models.Model):
     budget = models.ForeignKey(Budget, null=True, blank=True, on_delete=models.PROTECT, related_name="alerts")
     window_starts_at = models.DateTimeField(null=True, blank=True)
     threshold = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Per cent of the limit.")
+    limit = spend_field(null=True, blank=True, help_text="The limit then. Of a raised one the same threshold is told again.")
     wallet = models.ForeignKey(Wallet, null=True, blank=True, on_delete=models.PROTECT, related_name="alerts")
     project = models.ForeignKey(Project, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     facts = models.JSONField(default=dict)
@@ -101,10 +102,19 @@ class Alert(models.Model):
         indexes = (
             models.Index(fields=("raised_at", "id"), name="alert_by_time"),
             models.Index(fields=("kind", "raised_at"), condition=Q(state="open"), name="alert_open"),
+            models.Index(fields=("kind", "wallet"), condition=~Q(state="resolved"), name="alert_not_over"),
         )
         constraints = (
             models.UniqueConstraint(
-                fields=("budget", "window_starts_at", "threshold", "kind"), condition=Q(budget__isnull=False), name="alert_is_raised_once"
+                fields=("budget", "window_starts_at", "threshold", "kind", "limit"),
+                condition=Q(budget__isnull=False),
+                nulls_distinct=False,
+                name="alert_is_raised_once",
+            ),
+            models.UniqueConstraint(
+                fields=("budget", "window_starts_at", "threshold", "kind"),
+                condition=Q(budget__isnull=False) & ~Q(state="resolved"),
+                name="alert_stands_once",
             ),
             models.CheckConstraint(condition=Q(kind__in=AlertKind.values), name="alert_kind_is_known"),
             models.CheckConstraint(condition=Q(state__in=AlertState.values), name="alert_state_is_known"),
@@ -130,9 +140,9 @@ class Alert(models.Model):
                 when=pgtrigger.Before,
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition(
-                    "((OLD.kind, OLD.cause, OLD.budget_id, OLD.window_starts_at, OLD.threshold, OLD.wallet_id, OLD.project_id, OLD.facts,"
-                    " OLD.raised_at) IS DISTINCT FROM (NEW.kind, NEW.cause, NEW.budget_id, NEW.window_starts_at, NEW.threshold,"
-                    " NEW.wallet_id, NEW.project_id, NEW.facts, NEW.raised_at)"
+                    "((OLD.kind, OLD.cause, OLD.budget_id, OLD.window_starts_at, OLD.threshold, OLD.limit, OLD.wallet_id, OLD.project_id,"
+                    " OLD.facts, OLD.raised_at) IS DISTINCT FROM (NEW.kind, NEW.cause, NEW.budget_id, NEW.window_starts_at, NEW.threshold,"
+                    " NEW.limit, NEW.wallet_id, NEW.project_id, NEW.facts, NEW.raised_at)"
                     " OR OLD.state = 'resolved' OR (OLD.state = 'acknowledged' AND NEW.state = 'open'))"
                 ),
                 func="RAISE EXCEPTION 'An alert only goes on: open, acknowledged, resolved.' USING ERRCODE = 'restrict_violation';",
@@ -180,4 +190,6 @@ class AlertDelivery(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"Alert {self.alert_id} to {self.address}"
+        # Logs name it, and the path of a receiver is often its password.
+        receiver = self.address if self.kind == ChannelKind.EMAIL else "/".join(self.address.split("/")[:3])
+        return f"Delivery {self.pk} of alert {self.alert_id} to {receiver}"

@@ -161,12 +161,18 @@ class BudgetWindow(models.Model):
 
 
 class BudgetFold(models.Model):
-    """How far the counting task has come: the last usage record and the last cost adjustment that it has counted in."""
+    """How far the counting task has come: the last usage record and the last cost adjustment that it has counted in.
+
+    `evaluated_…` is how far what was counted has been looked at for alerts.
+    """
 
     id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
     record_id = models.BigIntegerField(default=0)
     adjustment_id = models.BigIntegerField(default=0)
     folded_at = models.DateTimeField(null=True, blank=True)
+    evaluated_record_id = models.BigIntegerField(default=0)
+    evaluated_adjustment_id = models.BigIntegerField(default=0)
+    evaluated_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = (models.CheckConstraint(condition=Q(id=1), name="budget_fold_is_one"),)

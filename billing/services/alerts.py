@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from django.contrib.auth.models import User
@@ -18,14 +19,14 @@ from billing.models import Alert, AlertChannel, AlertDelivery, AlertKind, AlertS
 
 Facts = Mapping[str, Any]  # figures as JSON, decimals as strings, times in ISO 8601
 
-# Wallets are locked by charges, which an alert of theirs must pass: few at a time, in the order of charges.
+# Wallets are locked by charges, which an alert of theirs must pass: few at a time, and all in one order.
 _AT_ONCE: Final = 200
 _INSERT: Final = """
     INSERT INTO billing_alert
-        (kind, cause, budget_id, window_starts_at, threshold, wallet_id, project_id, facts, state, raised_at, note)
-    SELECT kind, cause, budget_id, window_starts_at, threshold, wallet_id, project_id, facts, 'open', %s, ''
-    FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::smallint[], %s::bigint[], %s::bigint[], %s::jsonb[])
-        AS raised (kind, cause, budget_id, window_starts_at, threshold, wallet_id, project_id, facts)
+        (kind, cause, budget_id, window_starts_at, threshold, "limit", wallet_id, project_id, facts, state, raised_at, note)
+    SELECT kind, cause, budget_id, window_starts_at, threshold, of_limit, wallet_id, project_id, facts, 'open', %s, ''
+    FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::smallint[], %s::numeric[], %s::bigint[], %s::bigint[],
+        %s::jsonb[]) AS raised (kind, cause, budget_id, window_starts_at, threshold, of_limit, wallet_id, project_id, facts)
     ON CONFLICT DO NOTHING RETURNING cause, id
 """
 
@@ -40,6 +41,7 @@ class News:
     budget_id: int | None = None
     window_starts_at: datetime | None = None
     threshold: int | None = None
+    limit: Decimal | None = None
     wallet_id: int | None = None
     project_id: int | None = None
     told: str = ""
@@ -80,7 +82,7 @@ def raise_alert(
 def raise_all(news: Iterable[News], *, now: datetime) -> list[int]:
     """Raise what was not raised before; return the numbers of the new alerts."""
     raised = []
-    waiting = sorted(news, key=lambda one: (one.wallet_id or 0, one.cause))
+    waiting = sorted(news, key=lambda one: (one.wallet_id or 0, one.budget_id or 0, one.threshold or 0, one.cause))
     for first in range(0, len(waiting), _AT_ONCE):
         raised += _raise(waiting[first : first + _AT_ONCE], now)
     return raised
@@ -94,6 +96,7 @@ def _raise(news: Sequence[News], now: datetime) -> list[int]:
         [one.budget_id for one in news],
         [one.window_starts_at for one in news],
         [one.threshold for one in news],
+        [one.limit for one in news],
         [one.wallet_id for one in news],
         [one.project_id for one in news],
         [json.dumps(dict(one.facts)) for one in news],
