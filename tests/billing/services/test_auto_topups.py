@@ -241,7 +241,7 @@ class TestStopping:
     def test_not_when_what_was_paid_beside_an_order_goes_back(self, wallet: Wallet, stripe_desk: StripeDesk, finance: User) -> None:
         saving.a_running_one(stripe_desk, wallet)
         topup = self.paid_by(wallet)
-        paid = {"payment_intent": "pi_twice", "charge": "ch_twice", "amount_minor": 1000, "currency": "USD"}
+        paid: dict[str, Any] = {"payment_intent": "pi_twice", "charge": "ch_twice", "amount_minor": 1000, "currency": "USD"}
         twice, _ = unapplied_payments.keep(topup, kind=UnappliedKind.AGAIN, now=NOW, **paid)
         facts = {"amount_minor": 1000, "created_at": NOW + MINUTE, "changed_at": NOW + MINUTE}
         refund = TopUpRefund.objects.create(topup=topup, unapplied=twice, state=RefundState.APPROVED, **facts)
