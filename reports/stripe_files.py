@@ -61,9 +61,9 @@ class Kind(StrEnum):
 
 
 WHERE: Final[Mapping[Kind, str]] = {
-    Kind.PAYOUT_RECONCILIATION: "Reports, Payout reconciliation, section Payout reconciliation, Download, Itemized",
-    Kind.BALANCE_CHANGE: "Reports, Balance summary, section Balance change from activity, Download, Itemized",
-    Kind.ITEMIZED_PAYOUTS: "Reports, Balance summary, section Payouts, Download, Itemized",
+    Kind.PAYOUT_RECONCILIATION: "Reports → Payout reconciliation → Download → Itemized",
+    Kind.BALANCE_CHANGE: "Reports → Balance summary → Balance change from activity → Download → Itemized",
+    Kind.ITEMIZED_PAYOUTS: "Reports → Balance summary → Payouts → Download → Itemized",
     Kind.BALANCE_TRANSACTIONS: "no page of the dashboard: what tools read from Stripe's API, amounts in cents",
     Kind.PAYOUTS: "no page of the dashboard: what tools read from Stripe's API, amounts in cents",
 }
@@ -132,8 +132,8 @@ def decoded(content: bytes) -> str:
 
 def read(text: str, *, is_live: bool = False, now: datetime = LATEST) -> Read:
     """Read a whole file, which is of real money or of the test mode. Raises UnreadableFile, which names each line that is wrong."""
-    first = text.lstrip().partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
+    head = text.lstrip().partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
         header = [name.strip().lower() for name in reader.fieldnames or ()]

@@ -8,6 +8,7 @@ from billing import minor_units
 from billing.budgeting import Action, percent_of
 from billing.events import Charged
 from billing.models import AgentJob, Customer, Hold, LedgerEntry, Lot, PipelineRun, TopUp, TopUpStatus
+from billing.queries import money_back
 from billing.queries.budgets import Shown
 from billing.queries.wallets import WalletView
 from billing.services.journal import Posted
@@ -113,6 +114,7 @@ def hold(row: Hold, *, available: Decimal | None = None, expires_at: datetime | 
 def topup(row: TopUp, *, status: str | None = None) -> dict[str, Any]:
     """An order; a repeated call passes the status that the first one was told."""
     shown = status or row.status
+    left = money_back.left_of(row) if status is None else money_back.Left(0, 0)
     return {
         "id": f"topup_{row.pk}",
         "customer": row.wallet.customer.external_id,
@@ -126,6 +128,8 @@ def topup(row: TopUp, *, status: str | None = None) -> dict[str, Any]:
         "expires_at": time(row.expires_at),
         "created_at": time(row.created_at),
         "paid_at": time(row.paid_at) if status is None else None,
+        "amount_refunded": plain(minor_units.to_major(left.refunded_minor, row.currency)),
+        "amount_disputed": plain(minor_units.to_major(left.disputed_minor, row.currency)),
         "test_mode": not row.is_live,
     }
 

@@ -96,5 +96,15 @@ class TopUpOut(BaseModel):
     currency: str
     expires_at: str | None = Field(description="When the link ends.")
     created_at: str
-    paid_at: str | None
+    paid_at: str | None = Field(description="When the credits came. It stays when money goes back later: see the two amounts below.")
+    amount_refunded: str = Field(
+        description="What was paid back of `amount`, or is on its way back; the credits left the wallet with it. `0`: nothing. "
+        "The status stays `paid`.",
+        examples=["0"],
+    )
+    amount_disputed: str = Field(
+        description="What the buyer's bank has taken back in a dispute, for now or for good; `0` again when it is won. The credits "
+        "leave with the money. A part that was refunded may be disputed as well, so both may be more than `amount`.",
+        examples=["0"],
+    )
     test_mode: bool = Field(description="No real money: the desk has a test key of Stripe.")

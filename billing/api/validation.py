@@ -4,6 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 _PLACES = {"body", "path", "query", "header"}
+# Of an object, pydantic's own words would name our class.
+_WORDS = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this call; leave it out (prompts and outputs are never stored)",
+    "json_invalid": "is not valid JSON",
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "must be a JSON object"),
+}
 
 
 def field_errors(errors: Sequence[Any]) -> list[dict[str, str]]:
@@ -29,12 +36,8 @@ def _part(error: Any) -> list[str]:
 
 def _message(error: Any) -> str:
     match error["type"]:
-        case "missing":
-            return "is required"
-        case "extra_forbidden":
-            return "is not a field of this call; leave it out (prompts and outputs are never stored)"
-        case "json_invalid":
-            return "is not valid JSON"
+        case kind if kind in _WORDS:
+            return _WORDS[kind]
         case "string_pattern_mismatch":
             return f"must match {error['ctx']['pattern']}"
         case "value_error":

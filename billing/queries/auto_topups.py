@@ -83,17 +83,21 @@ def charged(auto: AutoTopUp, during: Period) -> int:
 def free_to_charge() -> "QuerySet[AutoTopUp]":
     """Return those that run and that nothing holds back: a frozen wallet, an open dispute, a refund that is about to be sent.
 
-    A refund that somebody only asks for holds nothing back: it may be rejected, and no money has moved.
+    A refund that somebody only asks for holds nothing back: it may be rejected, and no money has moved. Nor does one of a payment
+    beside the order, which brought no credits.
     """
     disputes = Dispute.objects.filter(topup__wallet=OuterRef("wallet"), state__in=_OPEN_DISPUTES)
-    refunds = TopUpRefund.objects.filter(topup__wallet=OuterRef("wallet"), state=RefundState.APPROVED)
+    refunds = TopUpRefund.objects.filter(topup__wallet=OuterRef("wallet"), unapplied=None, state=RefundState.APPROVED)
     return AutoTopUp.objects.filter(~Exists(disputes), ~Exists(refunds), state__in=RUNNING, wallet__status=WalletStatus.ACTIVE)
 
 
 def money_that_left(auto: AutoTopUp) -> str:
-    """Say which money went back to the customer since it was started; empty where none did. What failed or was rejected did not."""
+    """Say which money went back to the customer since it was started; empty where none did. What failed or was rejected did not.
+
+    What was paid beside an order and sent back, brought no credits and does not count.
+    """
     since = auto.started_at
-    refunds = TopUpRefund.objects.filter(topup__wallet=auto.wallet_id, state__in=_REFUNDS_AWAY)
+    refunds = TopUpRefund.objects.filter(topup__wallet=auto.wallet_id, unapplied=None, state__in=_REFUNDS_AWAY)
     # It left when its credits did. Where there were none to take, the refund's own times must do.
     taken = Exists(LedgerEntry.objects.filter(transaction_id=OuterRef("withdrawal"), recorded_at__gte=since))
     late = refunds.filter(Q(created_at__gte=since) | Q(withdrawal=None, changed_at__gte=since) | taken)
@@ -112,6 +116,6 @@ def _waits_for(auto: AutoTopUp, wallet: Wallet) -> str:
         return "The wallet is frozen: nothing is charged until it is released."
     if Dispute.objects.filter(topup__wallet=wallet, state__in=_OPEN_DISPUTES).exists():
         return "A dispute is open: nothing is charged until the bank has decided."
-    if TopUpRefund.objects.filter(topup__wallet=wallet, state=RefundState.APPROVED).exists():
+    if TopUpRefund.objects.filter(topup__wallet=wallet, unapplied=None, state=RefundState.APPROVED).exists():
         return "A refund is about to be sent: nothing is charged until Stripe has answered."
     return ""

@@ -1,12 +1,33 @@
 """Refunds of top-ups and disputes: which wait for somebody, and what each moved in the ledger."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, F, Q, QuerySet, Sum, When
 
-from billing.models import Dispute, DisputeState, LedgerEntry, RefundState, TopUpRefund, Wallet
+from billing.models import Dispute, DisputeState, LedgerEntry, RefundState, TopUp, TopUpRefund, Wallet
 
 OVER = (DisputeState.WON, DisputeState.LOST, DisputeState.CLOSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What left of a top-up's money again, in the smallest unit of its currency. Both may be about the same money."""
+
+    refunded_minor: int
+    disputed_minor: int
+
+
+def left_of(topup: TopUp) -> Left:
+    """Return what was refunded of a top-up, or is on its way back, and what banks hold or have taken in disputes."""
+    refunds = topup.refunds.filter(state__in=(RefundState.PENDING, RefundState.SUCCEEDED), unapplied=None)
+    # A dispute in another currency than the order's is one of the whole order: a rate would be a guess.
+    own = Case(When(currency=topup.currency, then=F("amount_minor")), default=topup.amount_minor)
+    disputes = topup.disputes.filter(state__in=(DisputeState.OPEN, DisputeState.LOST))
+    return Left(
+        refunds.aggregate(sum=Sum("amount_minor"))["sum"] or 0,
+        disputes.aggregate(sum=Sum(own))["sum"] or 0,
+    )
 
 
 def waiting() -> "QuerySet[TopUpRefund]":

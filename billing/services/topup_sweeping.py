@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 FIRST: Final = timedelta(minutes=6)
 # Stripe forgets the key of a call after a day: what it has not heard of by then ends.
 LAST_CALL: Final = timedelta(hours=23)
+# A link lasts at most a day from when Stripe has made it, and Stripe may have been told at the last call.
+_ENDED_BY: Final = timedelta(hours=1)
+_NEVER_LONGER: Final = timedelta(days=2)
 _AT_ONCE: Final = 200
 _SECONDS: Final = 45
 
@@ -34,6 +37,7 @@ def sweep(*, now: datetime) -> int:
         desk = stripe_gateway.gateway()
     except StripeNotSetUp:
         return 0
+    _end_links_of_other_mode(desk, now)
     asked = 0
     began = time.monotonic()
     for topup in list(due(now=now).filter(is_live=desk.is_live).order_by("changed_at")[:_AT_ONCE]):
@@ -59,6 +63,16 @@ def due(*, now: datetime) -> "QuerySet[TopUp]":
     return waiting.exclude(Q(channel=TopUpChannel.AUTO, payment_intent="", checkout_session="")).filter(
         changed_at__lte=ExpressionWrapper(now - half_its_age, output_field=TopUp._meta.get_field("changed_at"))
     )
+
+
+def _end_links_of_other_mode(desk: Gateway, now: datetime) -> None:
+    waiting = TopUp.objects.filter(status__in=(TopUpStatus.NEW, TopUpStatus.OPEN)).exclude(
+        Q(is_live=desk.is_live) | Q(channel=TopUpChannel.AUTO)
+    )
+    over = Q(expires_at__lt=now - _ENDED_BY) | Q(expires_at=None, created_at__lt=now - _NEVER_LONGER)
+    for topup in list(waiting.filter(over).order_by("pk")[:_AT_ONCE]):
+        why = f"{topup_orders.other_mode(topup)} Its link has ended by now; what was paid after all is credited once it is heard of."
+        topups.expire(topup_id=topup.pk, why=why, now=now)
 
 
 def _ask(topup: TopUp, desk: Gateway, now: datetime) -> None:

@@ -118,9 +118,10 @@ def fail(*, topup_id: int, why: str, now: datetime, facts: Facts | None = None) 
     return _step(topup_id, TopUpStatus.FAILED, facts or Facts(), now, failure=why[:_LONGEST])
 
 
-def expire(*, topup_id: int, now: datetime, facts: Facts | None = None) -> str:
+def expire(*, topup_id: int, now: datetime, facts: Facts | None = None, why: str = "") -> str:
     """End an order whose link has ended. Money that arrives after all is still deposited."""
-    return _step(topup_id, TopUpStatus.EXPIRED, facts or Facts(), now)
+    changes = {"failure": why[:_LONGEST]} if why else {}
+    return _step(topup_id, TopUpStatus.EXPIRED, facts or Facts(), now, **changes)
 
 
 def cancel(*, topup_id: int, actor: str, reason: str, now: datetime) -> bool:

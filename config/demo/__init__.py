@@ -22,6 +22,7 @@ What there is to find, each part in the module that makes it:
 | working days and nights, growth, drift to a dearer model and longer prompts, one day of retries | `shape`, `traffic` |
 | pipeline runs with agent jobs of every type | `agent_work` |
 | credit packs, and orders paid through a simulated Stripe: late, declined, expired, refunded, disputed, paid out | `top_ups` |
+| a break of the reconciliation, a dead letter and an auto top-up with a saved card, to try the buttons on | `to_try` |
 | payments at several unit values, grants that expire, refunds, adjustments, holds, a late event | `money` |
 """
 

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from billing.events import Charged, Event, Outcome, Owner, Refused
 from billing.models import IdempotencyKey, LedgerEntry, Project, Seal, UsageRecord
 from billing.services import charging, holds, partitions, seals, sweeping, unpriced
-from config.demo import agent_work, buyers, decisions, people, price_list, shape, traffic
+from config.demo import agent_work, buyers, decisions, people, price_list, shape, to_try, traffic
 from config.demo.agent_work import Run
 from config.demo.money import Till
 from config.demo.shape import Day
@@ -26,7 +26,7 @@ from pricing.feeds import files
 from pricing.models import EventType, Workspace
 from pricing.models.workspace import THE_WORKSPACE
 from pricing.services import rate_decisions, rate_imports
-from reports import advice, scorecards
+from reports import advice, breaks, scorecards
 
 NAME = "Lumen & Finch (demo)"
 PROVIDERS = ("anthropic", "openai", "google", "mistral")
@@ -92,6 +92,8 @@ def found(*, password: str, now: datetime, seed: int, say: Say) -> Founded:
             say(f"the Pricing Advisor has looked at {len(given)} prices and proposes to change {proposed}")
         say(f"{len(seals.seal_due(now=now)):,} hours are sealed")
         unpriced.count(now=now)
+        found_breaks = breaks.find(now=now)
+        say(f"the reconciliation with Stripe has found {found_breaks.there} break{'' if found_breaks.there == 1 else 's'} to see to")
     return founded
 
 
@@ -162,7 +164,9 @@ def _charge(events: list[Event], day: Day, till: Till, founded: Founded, *, now:
 
 
 def _finish(till: Till, founded: Founded, *, now: datetime) -> None:
-    """The last minutes: holds that are still open, and an event that comes three days late."""
+    """The last minutes: holds that are still open, an event of Stripe's that failed, and one of ours that comes three days late."""
+    if till.shop:
+        to_try.fail_an_event(till.shop.bank, now=now)
     agents = [b for b in till.buyers if b.project == "agent-platform" and b.habit is buyers.Habit.BUYS]
     for number, buyer in enumerate(agents[:3]):
         till.hold(buyer, f"open/{number}", now, expires_in=6 * 3600)

@@ -15,6 +15,7 @@ from django.contrib.auth.models import User
 from billing.models import CreditPack, Customer, PackPrice, TopUp, TopUpChannel
 from billing.services import inbox, stripe_gateway, topup_orders, topup_refunds
 from billing.services.topup_orders import Order, Wanted
+from config.demo import to_try
 from config.demo.buyers import PACKS, SMALL, Buyer, Habit, Pack
 from config.demo.shape import Day
 from config.demo.stripe.running import Control
@@ -179,6 +180,14 @@ def _a_large_refund(shop: Shop, _: Sequence[Buyer], now: datetime) -> None:
     shop.refund(_order_of(shop.sold["large"]), 19_500, "Contract ended early", now=now)
 
 
+def _a_payment_past_the_desk(shop: Shop, _: Sequence[Buyer], __: datetime) -> None:
+    to_try.be_paid_past_the_desk(shop.bank)
+
+
+def _a_saved_card(shop: Shop, buying: Sequence[Buyer], now: datetime) -> None:
+    to_try.save_a_card(shop.bank, buying[0], now=now)
+
+
 def _a_link_that_is_open(shop: Shop, buying: Sequence[Buyer], now: datetime) -> None:
     shop.order(buying[5], PACKS["pro"][1], now=now)
 
@@ -196,7 +205,9 @@ _STORY: dict[int, Callable[[Shop, Sequence[Buyer], datetime], None]] = {
     19: _a_second_card,
     16: _too_large_a_pack,
     15: _money_back_in_part,
+    9: _a_payment_past_the_desk,
     8: _a_sale_in_euros,
+    5: _a_saved_card,
     3: _a_large_pack,
     2: _a_large_refund,
     0: _a_link_that_is_open,

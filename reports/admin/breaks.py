@@ -40,7 +40,7 @@ STATE_COLOURS = {"open": "danger", "in_work": "warning", "explained": "info", "r
 _DASHBOARD: Final = (stripe_files.Kind.PAYOUT_RECONCILIATION, stripe_files.Kind.BALANCE_CHANGE, stripe_files.Kind.ITEMIZED_PAYOUTS)
 WHERE_FILES_ARE: Final = format_html(
     "CSV as Stripe wrote it, from Stripe's dashboard:{}<br>Also balance transactions and payouts as tools read them from Stripe's API.",
-    format_html_join("", "<br>· {}: {}", ((kind.value, stripe_files.WHERE[kind]) for kind in _DASHBOARD)),
+    format_html_join("", "<br>· {}", ((stripe_files.WHERE[kind],) for kind in _DASHBOARD)),
 )
 
 
@@ -284,8 +284,8 @@ class ReconciliationBreakAdmin(ReadOnlyAdmin, TrackedAdmin):
     @admin.display(description="what was written, newest first")
     def notes(self, broken: ReconciliationBreak) -> SafeString | str:
         said = queries.notes_of(broken)
-        rows = [(moment(one.at), one.by, badge(one.state, one.state.label, STATE_COLOURS), one.note) for one in said]
-        return table(("When", "Who", "State then", "Note"), rows) if rows else "Nothing so far."
+        rows = [(one.note, lines([moment(one.at), one.by, badge(one.state, one.state.label, STATE_COLOURS)])) for one in said]
+        return table(("Note", "Written"), rows) if rows else "Nothing so far."
 
     @admin.display(description="owner")
     def sees_to_it(self, broken: ReconciliationBreak) -> SafeString:

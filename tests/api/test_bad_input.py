@@ -4,12 +4,14 @@ A failure names the number of its request in the corpus.
 """
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from tests.api.bad_requests import COUNT, corpus
 from tests.api.client import Answer, Api, call
 from tests.api.conftest import counts
+from tests.api.test_access import CALLS
 
 
 @pytest.mark.parametrize("count", [1_000, pytest.param(COUNT, marks=pytest.mark.slow)])
@@ -29,6 +31,16 @@ def test_nothing_bad_comes_through(api: Api, count: int) -> None:
     assert seen.keys() >= {"invalid_request", "malformed_body", "unauthorized", "not_found", "too_large", "unsupported_media_type"}
     assert counts() == before
     assert api.get("/wallets/user_42").body == wallet
+
+
+@pytest.mark.parametrize("body", [[], 7, "x", [{}]])
+def test_a_body_that_is_no_object_is_told_so_without_our_names_for_it(api: Api, body: Any) -> None:
+    for (method, path), (_, sent) in CALLS.items():
+        if sent is None:
+            continue
+        answer = api.send(method, path, body=body)
+        assert answer.status == 422, (method, path, answer)
+        assert [one["message"] for one in answer["errors"]] == ["must be a JSON object"], (method, path, answer)
 
 
 def _is_refused(answer: Answer) -> bool:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from billing.api import topups as api_topups
 from billing.api import wallets as api_wallets
 from billing.models import ApiKey, CreditPack, Environment, StripeEvent, TopUp, Wallet
-from billing.services import topup_events
+from billing.services import disputes, topup_events, topup_refunds
 from tests import stripe_objects
 from tests.api.client import Answer, Api
 from tests.api.test_events import refused
@@ -20,7 +20,7 @@ from tests.stripe_desk import StripeDesk
 
 TOPUP = {
     *("id", "customer", "url", "status", "pack", "credits", "bonus_credits", "amount", "currency", "expires_at", "created_at", "paid_at"),
-    "test_mode",
+    *("amount_refunded", "amount_disputed", "test_mode"),
 }
 
 
@@ -66,7 +66,25 @@ class TestAnOrder:
         after = api.get(f"/topups/{answer['id']}")
         assert (after["status"], after["url"]) == ("paid", None)
         assert after["paid_at"]
+        assert (after["amount_refunded"], after["amount_disputed"]) == ("0", "0")
         assert api.get("/wallets/user_42")["balance"] == "1200"
+
+    def test_says_what_left_again_of_what_was_paid(self, api: Api, stripe_desk: StripeDesk) -> None:
+        answer = order(api, "left")
+        topup = TopUp.objects.get(pk=int(answer["id"][6:]))
+        stripe_desk.pay(topup.checkout_session)
+        deliver(stripe_desk)
+        topup.refresh_from_db()
+        about = {"payment_intent": topup.payment_intent, "charge": topup.charge or "ch_left"}
+        topup_refunds.apply(stripe_objects.refund(**about, amount=200), timezone.now())
+        topup_refunds.apply(stripe_objects.refund(**about, amount=100, status="failed"), timezone.now())
+        taken = stripe_objects.dispute(**about, amount=799)
+        disputes.apply(taken, timezone.now())
+        now = api.get(f"/topups/{answer['id']}")
+        assert (now["status"], now["amount"], now["amount_refunded"], now["amount_disputed"]) == ("paid", "9.99", "2", "7.99")
+        disputes.apply(taken | {"status": "won"}, timezone.now())
+        assert api.get(f"/topups/{answer['id']}")["amount_disputed"] == "0"
+        assert order(api, "left").json() == answer.json()
 
     def test_is_in_the_currency_that_is_asked_for(self, api: Api) -> None:
         yen = order(api, currency="JPY")

@@ -21,6 +21,7 @@ from billing import checks
 from billing.models import (
     AgentJob,
     ApiKey,
+    AutoTopUp,
     Customer,
     Dispute,
     Hold,
@@ -43,7 +44,7 @@ from pricing import price_book
 from pricing.advisor.recommend import recommend
 from pricing.models import EventType, PriceVersion, Proposal, ProposalState, Workspace
 from pricing.queries import workspace
-from reports.models import RealisedMargin
+from reports.models import RealisedMargin, ReconciliationBreak
 from reports.queries.advisor_evidence import evidence_for
 from tests.billing.factories import ProjectFactory
 
@@ -231,7 +232,15 @@ class TestCompany:
         assert sorted(TopUpRefund.objects.values_list("state", "needs_approval")) == [("requested", True), ("succeeded", False)]
         assert set(TopUp.objects.filter(status="paid").values_list("currency", flat=True)) == {"USD", "EUR"}
         assert TopUp.objects.filter(is_suspicious=True).count() == 1
-        assert not StripeEvent.objects.exclude(state__in=["done", "ignored"]).exists()
+
+    def test_leaves_a_break_a_dead_letter_and_a_saved_card_to_try(self) -> None:
+        unfinished = StripeEvent.objects.exclude(state__in=["done", "ignored"])
+        assert list(unfinished.values_list("event_id", "state")) == [("evt_demo_dead_letter", "dead")]
+        assert list(ReconciliationBreak.objects.values_list("kind", "amount_minor", "state")) == [("unknown_here", 1900, "open")]
+        auto = AutoTopUp.objects.get()
+        assert auto.state == "active"
+        assert auto.wallet.customer.stripe.method_label.startswith("Visa 4242")
+        assert auto.wallet.balance > auto.threshold
 
     def test_is_paid_out_to_the_last_cent(self) -> None:
         assert Payout.objects.filter(is_reconciled=True).count() == Payout.objects.count() >= 6

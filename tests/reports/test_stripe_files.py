@@ -130,7 +130,7 @@ class TestReading:
 
     def test_says_where_the_nearest_file_is(self) -> None:
         header = HEADER.replace(",created", "")
-        said = "Find that file under: Reports, Balance summary, section Balance change from activity, Download, Itemized."
+        said = "Find that file under: Reports → Balance summary → Balance change from activity → Download → Itemized."
         assert refused("1", header=header)[0].endswith(said)
 
     def test_tells_of_all_lines_at_once(self) -> None:

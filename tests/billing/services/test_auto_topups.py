@@ -32,6 +32,7 @@ from billing.models import (
     TopUpChannel,
     TopUpRefund,
     TopUpStatus,
+    UnappliedKind,
     Wallet,
     WalletStatus,
 )
@@ -46,6 +47,7 @@ from billing.services import (
     stripe_gateway,
     topup_orders,
     topup_refunds,
+    unapplied_payments,
 )
 from billing.services.idempotency import Call
 from billing.services.topup_orders import Order, Wanted
@@ -235,6 +237,21 @@ class TestStopping:
         spend_all(wallet)
         assert saving.run(NOW + MINUTE * 2) == 1
         assert (saving.again(wallet).state, owed()) == (AutoTopUpState.ACTIVE, [])
+
+    def test_not_when_what_was_paid_beside_an_order_goes_back(self, wallet: Wallet, stripe_desk: StripeDesk, finance: User) -> None:
+        saving.a_running_one(stripe_desk, wallet)
+        topup = self.paid_by(wallet)
+        paid: dict[str, Any] = {"payment_intent": "pi_twice", "charge": "ch_twice", "amount_minor": 1000, "currency": "USD"}
+        twice, _ = unapplied_payments.keep(topup, kind=UnappliedKind.AGAIN, now=NOW, **paid)
+        facts = {"amount_minor": 1000, "created_at": NOW + MINUTE, "changed_at": NOW + MINUTE}
+        refund = TopUpRefund.objects.create(topup=topup, unapplied=twice, state=RefundState.APPROVED, **facts)
+        spend_all(wallet)
+        assert waits_for(wallet) == ""
+        assert saving.run(NOW + MINUTE * 2) == 1
+        TopUpRefund.objects.filter(pk=refund.pk).update(state=RefundState.SUCCEEDED, stripe_id="re_twice")
+        spend_all(wallet)
+        assert saving.run(NOW + MINUTE * 3) == 1
+        assert saving.again(wallet).state == AutoTopUpState.ACTIVE
 
     def test_a_refund_that_is_to_be_sent_holds_it_back_until_stripe_answers(self, stripe_desk: StripeDesk, finance: User) -> None:
         wallet = a_wallet(a_caller())

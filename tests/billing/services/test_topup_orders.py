@@ -17,11 +17,11 @@ from billing.errors import (
     UnknownPack,
 )
 from billing.models import Customer, Environment, Operation, TopUp, TopUpChannel, TopUpStatus
-from billing.services import topup_orders, topup_sweeping
+from billing.services import topup_orders, topup_sweeping, topups
 from billing.services.idempotency import Call
 from billing.services.topup_orders import Order, Ordered, Wanted
 from tests.billing.factories import NOW, a_caller, a_wallet
-from tests.billing.selling import a_pack, told
+from tests.billing.selling import a_pack, an_order, told
 from tests.billing.services.rivals import at_once
 from tests.stripe_desk import StripeDesk
 
@@ -227,3 +227,31 @@ class TestSweeping:
         assert topup_sweeping.sweep(now=NOW + timedelta(hours=1)) == 0
         settings.STRIPE_API_KEY = ""
         assert topup_sweeping.sweep(now=NOW + timedelta(hours=1)) == 0
+
+    def test_ends_links_of_the_other_mode_once_stripe_must_have(self, customer: Customer, stripe_desk: StripeDesk, settings: Any) -> None:
+        hour, day = timedelta(hours=1), timedelta(days=1)
+        orders = {
+            "link": an_order(customer.wallet, expires_at=NOW + day),
+            "never told": an_order(customer.wallet, status=TopUpStatus.NEW, checkout_session="", url=""),
+            "at the bank": an_order(customer.wallet, status=TopUpStatus.PROCESSING, expires_at=NOW + day),
+            "live": an_order(customer.wallet, is_live=True, expires_at=NOW + 5 * day),
+        }
+
+        def ended() -> set[str]:
+            return {name for name, one in orders.items() if TopUp.objects.get(pk=one.pk).status == TopUpStatus.EXPIRED}
+
+        settings.STRIPE_API_KEY = "sk_live_123"
+        settings.STRIPE_API_BASE = "http://127.0.0.1:9"
+        topup_sweeping.sweep(now=NOW + day)
+        assert ended() == set()
+        topup_sweeping.sweep(now=NOW + day + 2 * hour)
+        assert ended() == {"link"}
+        topup_sweeping.sweep(now=NOW + 2 * day + hour)
+        assert ended() == {"link", "never told"}
+        late = TopUp.objects.get(pk=orders["link"].pk)
+        assert "from test mode to real money" in late.failure
+        topups.settle(
+            topup_id=late.pk, paid=topups.Paid(999, "USD", is_live=False, facts=topups.Facts(payment_intent="pi_late")), now=NOW + 3 * day
+        )
+        late.refresh_from_db()
+        assert (late.status, late.failure) == (TopUpStatus.PAID, "")
