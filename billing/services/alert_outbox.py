@@ -114,9 +114,12 @@ def _work_off(receiver: _Receiver, *, now: datetime, until: float) -> int:
 
 def _send(delivery: AlertDelivery, *, now: datetime) -> str:
     """Send one message; raises as `outbox.work_off` wants it."""
+    try:
+        content = _content(delivery)
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise outbox.NotTaken(f"its figures cannot be put into words: {type(error).__name__}") from error
     if delivery.kind == ChannelKind.EMAIL:
-        return outbox.send_mail(delivery, write=_mail)
-    content = _content(delivery)
+        return outbox.send_mail(delivery, write=partial(_mail, content=content))
     if delivery.kind == ChannelKind.SLACK:
         webhook.post(delivery.address, body=json.dumps({"text": _slack_text(content)}).encode(), headers={})
         return outbox.SENT
@@ -131,9 +134,9 @@ def _send(delivery: AlertDelivery, *, now: datetime) -> str:
     return outbox.SENT
 
 
-def _mail(delivery: AlertDelivery) -> EmailMessage:
-    body = render_to_string("billing/mail/alert.txt", _content(delivery))
-    return outbox.mail(to=delivery.address, subject=alert_words.title(delivery.alert), body=body, name=identity_of(delivery))
+def _mail(delivery: AlertDelivery, *, content: dict[str, Any]) -> EmailMessage:
+    body = render_to_string("billing/mail/alert.txt", content)
+    return outbox.mail(to=delivery.address, subject=alert_words.title(delivery.alert), body=body, name=content["id"])
 
 
 def _slack_text(content: dict[str, Any]) -> str:

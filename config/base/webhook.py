@@ -30,8 +30,8 @@ _PLAIN: Final = re.compile(r"[!-~]{1,500}")
 
 def check_url(url: str) -> SplitResult:
     """Return the parts of an address that may be called. Raises ValueError, which says what it must be."""
-    parts = urlsplit(url) if _PLAIN.fullmatch(url) else None
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or not _has_port(parts):
+    parts = _parts(url)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an address such as https://hooks.example.com/alerts")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not name a user or password: calls are signed instead")
@@ -40,11 +40,15 @@ def check_url(url: str) -> SplitResult:
     return parts
 
 
-def _has_port(parts: SplitResult) -> bool:
+def _parts(url: str) -> SplitResult | None:
+    if not _PLAIN.fullmatch(url):
+        return None
     try:
-        return parts.port is None or parts.port > 0
-    except ValueError:
-        return False
+        parts = urlsplit(url)
+        has_port = parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        return None
+    return parts if has_port else None
 
 
 def _is_loopback(host: str) -> bool:
@@ -62,7 +66,7 @@ def signature(*, secret: str, identity: str, timestamp: str, body: bytes) -> str
 
 
 def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> None:
-    """Send JSON; any answer of 2xx means that it was taken. Raises NotTaken (4xx), Away (all else that goes wrong)."""
+    """Send JSON; a status of 2xx means that it was taken, whatever follows it. Raises NotTaken (4xx), Away (all else that goes wrong)."""
     try:
         parts = check_url(url)
     except ValueError as error:

@@ -58,7 +58,7 @@ def a_channel(address: str, kind: str = "webhook", **terms: Any) -> AlertChannel
 def an_alert(wallet: Wallet | None = None, kind: AlertKind = AlertKind.WALLET_LOW, customer: str = "user_42") -> Alert:
     """Raise an alert; its channels are there by then."""
     facts = {"project": "bot", "environment": "production", "customer": customer, "available": "3.5", "balance": "4",
-             "low_balance_threshold": "10"}  # fmt: skip
+             "low_balance_threshold": "10", "credits": "3.5", "expires_at": "2026-11-22T00:00:00+00:00"}  # fmt: skip
     wallet = wallet or a_wallet(a_caller(), customer)
     alert = alerts.raise_alert(kind=kind, cause=f"{kind}:{Alert.objects.count()}", facts=facts, now=NOW, wallet=wallet)
     assert alert
@@ -179,16 +179,15 @@ class TestWhatGoesWrong:
         assert "Connection refused" in caplog.text
         assert "T0P" not in caplog.text, "an address is a password"
 
-    def test_one_that_sends_a_byte_at_a_time_is_cut_off(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_that_never_comes_to_an_end_is_cut_off(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(webhook, "ALTOGETHER_SECONDS", 0.5)
         a_channel(receiver.url)
         an_alert()
         over = threading.Event()
 
         def drip(_call: Call) -> Iterator[bytes]:
-            yield b"HTTP/1.1 200 OK\r\nX-Slow: "
             while not over.wait(0.05):
-                yield b"."
+                yield b"HTTP/1.1 100 Continue\r\n\r\n"
 
         receiver.answer = drip
         assert send() == 0
@@ -256,6 +255,13 @@ class TestWhatGoesWrong:
     def test_addresses_that_are_not_called(self, address: str, why: str) -> None:
         with pytest.raises(ValueError, match=why):
             webhook.check_url(address)
+
+    def test_one_that_cannot_be_put_into_words_holds_up_no_other(self, receiver: Receiver) -> None:
+        a_channel(receiver.url)
+        wallet = a_wallet(a_caller())
+        alerts.raise_alert(kind=AlertKind.SPIKE, cause="odd", facts={}, now=NOW, wallet=wallet)
+        an_alert(wallet)
+        assert (send(), outcomes()) == (1, ["due", "sent"])
 
 
 class TestNothingLeftToTell:
