@@ -136,6 +136,18 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
         ),
     ),
     (
+        "Budgets",
+        (
+            ListLink("Budgets", "savings", "billing.budget"),
+            ListLink(
+                "Exceptions",
+                "more_time",
+                "billing.budgetexception",
+                Badge("waiting_exceptions", "Exceptions that wait for a second person"),
+            ),
+        ),
+    ),
+    (
         "Prices",
         (
             ListLink("Event types", "category", "pricing.eventtype"),

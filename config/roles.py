@@ -65,9 +65,13 @@ _SETTLE_COSTS = frozenset({"billing.rerate_usage", "pricing.correct_rate", "pric
 _STRIPE_EVENTS = _view("billing", "stripeevent") | {"billing.retry_stripeevent"}
 _SELL = _edit("billing", "creditpack", "packprice") | {"billing.delete_packprice"}  # a price may end; its history stays
 _RECONCILE = _view("billing", "payout", "balancetransaction", "platformfee") | {"reports.view_reconciliation", "reports.settle_breaks"}
+# Limits on what is spent, and exceptions to them, which one person asks for and another decides.
+_SEE_BUDGETS = _view("billing", "budget", "budgetexception")
+_ASK_FOR_EXCEPTIONS = _SEE_BUDGETS | {"billing.add_budgetexception"}
+_RUN_BUDGETS = _ASK_FOR_EXCEPTIONS | {"billing.add_budget", "billing.change_budget", "billing.end_budget", "billing.decide_exception"}
 _SEE_CONTACTS = frozenset({"billing.view_contact_data"})
 
-_SUPPORT = _view("billing", "project", "payment", "topup", *_MONEY_BACK, *_WALLETS, *_USAGE) | _view("pricing", *_PRICES)
+_SUPPORT = _view("billing", "project", "payment", "topup", *_MONEY_BACK, *_WALLETS, *_USAGE) | _view("pricing", *_PRICES) | _SEE_BUDGETS
 _FINANCE = (
     _view("billing", "payment", "seal", "topup", *_MONEY_BACK, *_WALLETS, *_USAGE)
     | _edit("billing", *_OWNERS)
@@ -81,6 +85,7 @@ _FINANCE = (
     | _SETTLE_COSTS
     | _STRIPE_EVENTS
     | _RECONCILE
+    | _RUN_BUDGETS
     | {"billing.run_ledger_check", "pricing.accept_rates"}
 )
 _PRODUCT_MANAGER = (
@@ -90,11 +95,13 @@ _PRODUCT_MANAGER = (
     | {"pricing.set_pricing_policy"}
     | _SEE_CONTACTS
     | _SEE_COSTS
+    | _RUN_BUDGETS
 )
 _ENGINEER = (
     _view("billing", "apikey", *_USAGE)
     | _edit("billing", *_OWNERS)
     | {"billing.manage_apikey"}
+    | _ASK_FOR_EXCEPTIONS
     | _view("pricing", "eventtype", "providermodel")
 )
 _ADMINISTRATOR = (

@@ -28,9 +28,10 @@ from billing.models import (
     UnpricedGroup,
     Wallet,
 )
-from billing.services import charging
+from billing.services import budget_exceptions, charging
 from pricing.models import PriceVersion
 from reports.models import ReconciliationBreak
+from tests.billing import budgeting
 from tests.billing.factories import ProjectFactory, a_caller, a_price, a_token, a_wallet, an_event
 from tests.billing.saving import an_auto_topup
 from tests.billing.selling import a_pack, an_order
@@ -54,6 +55,7 @@ def a_company(now: datetime) -> Project:
 def everything() -> dict[str, int]:
     """Make at least one row of each model that has a page; returns one key per model label."""
     now = timezone.now()
+    budget = budgeting.a_budget("1000", now=now)  # before anything is charged: it waits for charges under way, as ours would be
     project = a_company(now)
     run = PipelineRun.objects.create(project=project, run_id="run_1", started_at=now)
     AgentJob.objects.create(project=project, job_id="job_1", run=run, started_at=now)
@@ -108,6 +110,8 @@ def everything() -> dict[str, int]:
     a_persons_proposal(a_person(name="somebody"), PriceVersion.objects.get().rule)
     facts = {"reason": "Renewal", "limit_credits": Decimal(100), "moved_credits": Decimal(0), "requested_at": now}
     MovementRequest.objects.create(kind="grant", wallet=wallet, credits=Decimal(500), requested_by=a_person(name="asker"), **facts)
+    about = {"reason": "Launch", "ticket": "OPS-1", "expires_at": now + timedelta(hours=1), "requested_by": a_person(name="needs more")}
+    budget_exceptions.request(budget=budget, extra=Decimal(10), now=now, **about)  # type: ignore[arg-type]
     Group.objects.create(name="Own cut")
     return {model._meta.label_lower: _a_row(model) for model in _registered()}
 

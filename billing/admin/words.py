@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing import minor_units
+from billing.budgeting import State
 from billing.models import (
     AutoTopUpState,
     Customer,
@@ -28,6 +29,7 @@ from billing.models import (
     WalletStatus,
 )
 from billing.queries import by_hand
+from billing.queries.budget_exceptions import Standing as ExceptionStanding
 from billing.services.journal import Posted
 from config.base.admin import BaseAdmin, link
 from config.base.exact import grouped
@@ -91,6 +93,13 @@ REFUND_COLOURS = {
     RefundState.SUCCEEDED: "success",
     RefundState.FAILED: "danger",
     RefundState.REJECTED: "default",
+}
+BUDGET_COLOURS = {State.GREEN: "success", State.YELLOW: "warning", State.RED: "danger"}
+EXCEPTION_COLOURS = {
+    ExceptionStanding.WAITS: "warning",
+    ExceptionStanding.AHEAD: "info",
+    ExceptionStanding.IN_FORCE: "success",
+    ExceptionStanding.REJECTED: "danger",
 }
 DISPUTE_COLOURS = {
     DisputeState.WARNING: "warning",

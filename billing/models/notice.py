@@ -18,6 +18,7 @@ class BillingNoticeKind(models.TextChoices):
     DISPUTE_OPENED = "dispute_opened", "Dispute opened"
     REFUND_REQUESTED = "refund_requested", "Refund waits for approval"
     MOVEMENT_REQUESTED = "movement_requested", "Movement waits for approval"
+    EXCEPTION_REQUESTED = "exception_requested", "Budget exception waits for approval"
     DEAD_LETTER = "dead_letter", "Stripe event not worked off"
 
 

@@ -13,7 +13,15 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from billing.models import AutoTopUp, AutoTopUpState, CheckRun, Project, UsageRecord, Wallet
-from billing.queries import costs, money_back, movement_requests, stripe_balance, stripe_events, unapplied
+from billing.queries import (
+    budget_exceptions,
+    costs,
+    money_back,
+    movement_requests,
+    stripe_balance,
+    stripe_events,
+    unapplied,
+)
 from pricing.queries import proposals, rate_imports
 
 CAP: Final = 99
@@ -54,6 +62,11 @@ def open_proposals() -> str:
 def waiting_movements() -> str:
     """Count the movements of credits that wait for a second person."""
     return kept("waiting_movements", lambda: capped(movement_requests.waiting()))
+
+
+def waiting_exceptions() -> str:
+    """Count the exceptions to budgets that wait for a second person."""
+    return kept("waiting_exceptions", lambda: capped(budget_exceptions.waiting()))
 
 
 def broken_rules() -> str:

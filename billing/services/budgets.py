@@ -12,19 +12,24 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 
 from billing.budgeting import Action, Measure, Window, span_of
-from billing.errors import InvalidRequest
+from billing.errors import DecisionRefused, InvalidRequest
 from billing.models import Budget
+from billing.models.budget import MAX_THRESHOLD
 from billing.models.fields import save_with_reason
 from billing.queries import budget_book, budget_sums
 from billing.services import budget_folding
+from config.base.exact import MAX_MONEY, MONEY_PLACES, has_more_places
 from pricing.locks import take_prices_lock_sql
+from pricing.models.workspace import validate_time_zone
 from pricing.queries import workspace
 
 # Summing up a month of a large desk takes longer than a page may otherwise.
 _COUNT_TIMEOUT: Final = "120s"
+MAX_THRESHOLDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,10 @@ class Terms:
 def open_budget(terms: Terms, *, now: datetime, reason: str = "") -> Budget:
     """Make a budget that counts from the start of the window that `now` falls in. Raises InvalidRequest."""
     zone = terms.time_zone or workspace.load().time_zone
+    try:
+        validate_time_zone(zone)
+    except ValidationError as error:
+        raise InvalidRequest("time_zone", "must be an IANA name such as Europe/Vienna") from error
     span = span_of(terms.window, now, ZoneInfo(zone))
     row = Budget(
         name=terms.name,
@@ -64,6 +73,7 @@ def open_budget(terms: Terms, *, now: datetime, reason: str = "") -> Budget:
         created_at=now,
     )
     check(row)
+    _check_scope(row)
     budget_folding.fold(now=now)
     setattr(row, "_change_reason", reason)  # noqa: B010 - simple-history reads the reason from here
     with transaction.atomic():
@@ -85,7 +95,7 @@ def open_budget(terms: Terms, *, now: datetime, reason: str = "") -> Budget:
 
 
 def change_budget(row: Budget, *, now: datetime, reason: str, **changes: Any) -> Budget:
-    """Change name, limit, action, target, thresholds or owner. Raises InvalidRequest."""
+    """Change name, limit, action, target, thresholds or owner. Raises InvalidRequest, DecisionRefused (it has ended)."""
     for name, value in changes.items():
         setattr(row, name, value)
     check(row)
@@ -97,14 +107,17 @@ def change_budget(row: Budget, *, now: datetime, reason: str, **changes: Any) ->
             budget_folding.locked()
             _keep_charges_out()
             budget_folding.fold_the_rest(now=now)
+        _refuse_ended(row)
         save_with_reason(row, *changes, reason=reason)
     return row
 
 
 def end_budget(row: Budget, *, now: datetime, reason: str) -> None:
-    """End a budget: it counts nothing more, and stays to be looked at."""
-    row.ended_at = now
-    save_with_reason(row, "ended_at", reason=reason)
+    """End a budget: it counts nothing more, and stays to be looked at. Raises DecisionRefused (it has ended)."""
+    with transaction.atomic():
+        _refuse_ended(row)
+        row.ended_at = now
+        save_with_reason(row, "ended_at", reason=reason)
 
 
 def check(row: Budget) -> None:
@@ -114,10 +127,31 @@ def check(row: Budget) -> None:
         raise InvalidRequest("target", f"must name the {what}")
     if not row.thresholds:
         raise InvalidRequest("thresholds", "must name at least one per cent, such as 80")
-    if row.customer and row.project and row.customer.project_id != row.project.pk:
-        raise InvalidRequest("customer", "is of another project than the one chosen: leave the project empty")
-    if row.limit < 0:
-        raise InvalidRequest("limit", "must not be below 0")
+    if len(row.thresholds) > MAX_THRESHOLDS or not all(1 <= threshold <= MAX_THRESHOLD for threshold in row.thresholds):
+        raise InvalidRequest("thresholds", f"must be at most {MAX_THRESHOLDS} per cents from 1 to {MAX_THRESHOLD}")
+    if not row.limit.is_finite() or not 0 <= row.limit <= MAX_MONEY or has_more_places(row.limit, MONEY_PLACES):
+        raise InvalidRequest("limit", f"must be from 0 to {MAX_MONEY:,.0f}, with at most {MONEY_PLACES} places")
+    if Budget.objects.filter(name=row.name, ended_at__isnull=True).exclude(pk=row.pk).exists():
+        raise InvalidRequest("name", "is that of another budget that runs: answers and alerts tell them apart by it")
+
+
+def _check_scope(row: Budget) -> None:
+    """Refuse a scope that nothing can ever be in."""
+    projects = {part.project_id for part in (row.customer, row.api_key) if part} | ({row.project.pk} if row.project else set())
+    environments = {part.environment for part in (row.customer, row.api_key) if part} | ({row.environment} - {""})
+    if len(projects) > 1:
+        raise InvalidRequest("project", "is another one than that of the customer or the API key: leave it empty")
+    if len(environments) > 1:
+        raise InvalidRequest("environment", "is another one than that of the customer or the API key: leave it empty")
+    if row.team and projects and not row.team.projects.filter(pk__in=projects).exists():
+        raise InvalidRequest("team", "does not have that project: leave the team empty")
+
+
+def _refuse_ended(row: Budget) -> None:
+    """Take the budget for this transaction, if it runs."""
+    ended_at = Budget.objects.select_for_update(no_key=True).values_list("ended_at", flat=True).get(pk=row.pk)
+    if ended_at is not None:
+        raise DecisionRefused(f"The budget {row.name} has ended meanwhile: make another one.")
 
 
 def _allow_time() -> None:

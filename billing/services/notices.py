@@ -22,8 +22,10 @@ from billing.models import (
     AutoTopUpState,
     BillingNotice,
     BillingNoticeKind,
+    BudgetException,
     Dispute,
     EventState,
+    ExceptionState,
     MovementRequest,
     RefundState,
     RequestState,
@@ -33,6 +35,7 @@ from billing.models import (
     UnappliedPayment,
     UnappliedState,
 )
+from billing.queries import budget_words
 from config.base import outbox
 from config.base.exact import plain
 from pricing.queries import workspace
@@ -133,6 +136,12 @@ def _movement(pk: int) -> Facts | None:
     return {"about": row, "customer": row.wallet.customer, "credits": plain(row.credits)} if row else None
 
 
+def _exception(pk: int) -> Facts | None:
+    rows = BudgetException.objects.select_related("budget", "requested_by")
+    row = rows.filter(pk=pk, state=ExceptionState.REQUESTED).first()
+    return {"about": row, "budget": row.budget, "extra": budget_words.amount(row.extra, row.budget.measure)} if row else None
+
+
 def _dead(pk: int) -> Facts | None:
     dead = StripeEvent.objects.filter(state=EventState.DEAD)
     row = dead.filter(pk=pk).first() or dead.order_by("id").first()
@@ -148,6 +157,9 @@ _KINDS: Final[dict[BillingNoticeKind, _Kind]] = {
     BillingNoticeKind.REFUND_REQUESTED: _Kind("billing.approve_refund", "A refund of {amount} for {customer} waits for approval", _refund),
     BillingNoticeKind.MOVEMENT_REQUESTED: _Kind(
         "billing.decide_movement", "{credits} credits by hand for {customer} wait for approval", _movement
+    ),
+    BillingNoticeKind.EXCEPTION_REQUESTED: _Kind(
+        "billing.decide_exception", "{extra} more for the budget {budget} wait for approval", _exception
     ),
     BillingNoticeKind.DEAD_LETTER: _Kind("billing.retry_stripeevent", "An event from Stripe could not be worked off", _dead),
 }

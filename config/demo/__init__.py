@@ -20,6 +20,7 @@ What there is to find, each part in the module that makes it:
 | what was decided on the Pricing Advisor's advice; what it proposes now follows from the usage | `decisions` |
 | 150 customers on three plans; who tops up, who runs dry, who owes, who is frozen | `buyers` |
 | working days and nights, growth, drift to a dearer model and longer prompts, one day of retries | `shape`, `traffic` |
+| budgets: green, yellow, red with an exception, and one that heads for its end | `limits` |
 | pipeline runs with agent jobs of every type | `agent_work` |
 | credit packs, and orders paid through a simulated Stripe: late, declined, expired, refunded, disputed, paid out | `top_ups` |
 | a break of the reconciliation, a dead letter and an auto top-up with a saved card, to try the buttons on | `to_try` |

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from billing.events import Charged, Event, Outcome, Owner, Refused
 from billing.models import IdempotencyKey, LedgerEntry, Project, Seal, UsageRecord
 from billing.services import charging, holds, partitions, seals, sweeping, unpriced
-from config.demo import agent_work, buyers, decisions, people, price_list, shape, to_try, traffic
+from config.demo import agent_work, buyers, decisions, limits, people, price_list, shape, to_try, traffic
 from config.demo.agent_work import Run
 from config.demo.money import Till
 from config.demo.shape import Day
@@ -79,12 +79,17 @@ def found(*, password: str, now: datetime, seed: int, say: Say) -> Founded:
             say(f"{len(customers)} customers have wallets")
         founded = Founded(staff.new)
         for day in days:
+            if day.ago == limits.OPENED_DAYS_AGO:
+                with _step():
+                    limits.open_all(staff.users, now=day.starts + timedelta(hours=9))
             with _step():
                 _live(day, callers, till, founded, now=now, seed=seed)
             if day.ago % 15 == 0:
                 say(f"{len(days) - 1 - day.ago} of {len(days) - 1} days, {founded.events:,} events")
         with _step():
             _finish(till, founded, now=now)
+        with _step():
+            limits.review(staff.users, now=now)
         with _step():
             given = list(advice.advise_all(advice.rules_in_force(now=now), now=now))
             scorecards.keep_due(now=now)

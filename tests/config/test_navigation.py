@@ -30,6 +30,7 @@ MONEY = [
     *("Top-ups", "Refunds of top-ups", "Disputes", "Credit packs", "Reconciliation", "Breaks with Stripe"),
     *("Payouts", "Balance transactions", "Platform fees", "Auto top-ups", "Stripe events"),
 ]
+BUDGETS = ["Budgets", "Exceptions"]
 USAGE = ["Usage records", "Pipeline runs", "Agent jobs"]
 COSTS = ["Usage records", "Unpriced usage", "Re-ratings", "Pipeline runs", "Agent jobs"]
 SIDEBARS = {
@@ -39,6 +40,7 @@ SIDEBARS = {
         "Money in & out": MONEY,
         "Ledger": ["Ledger entries", "Payments", "Lots", "Ledger check", "Seals"],
         "Usage": COSTS,
+        "Budgets": BUDGETS,
         "Prices": [
             "Event types",
             "Price rules",
@@ -59,6 +61,7 @@ SIDEBARS = {
         "Money in & out": ["Top-ups", "Credit packs", "Auto top-ups"],
         "Ledger": ["Ledger entries", "Lots"],
         "Usage": COSTS,
+        "Budgets": BUDGETS,
         "Prices": [
             "Event types",
             "Price rules",
@@ -79,12 +82,14 @@ SIDEBARS = {
         "Money in & out": ["Top-ups", "Refunds of top-ups", "Disputes", "Auto top-ups"],
         "Ledger": ["Ledger entries", "Payments", "Lots"],
         "Usage": USAGE,
+        "Budgets": BUDGETS,
         "Prices": ["Event types", "Price rules", "Proposals", "Prices as of a date", "Price versions"],
         "Projects & keys": ["Projects"],
     },
     Role.ENGINEER: {
         "": ["Overview"],
         "Usage": USAGE,
+        "Budgets": BUDGETS,
         "Prices": ["Event types", "Provider models"],
         "Projects & keys": ["Projects", "Teams", "Cost centres", "API keys"],
     },
@@ -94,6 +99,7 @@ SIDEBARS = {
         "Money in & out": MONEY,
         "Ledger": ["Ledger entries", "Payments", "Lots", "Ledger check", "Seals"],
         "Usage": COSTS,
+        "Budgets": BUDGETS,
         "Prices": [
             "Event types",
             "Price rules",

@@ -49,6 +49,8 @@ MAY_VIEW = {
     "billing.team": OWNERS,
     "billing.costcenter": OWNERS,
     "billing.apikey": {ENGINEER, ADMINISTRATOR},
+    "billing.budget": EVERYBODY,
+    "billing.budgetexception": EVERYBODY,
     "pricing.eventtype": EVERYBODY,
     "pricing.pricerule": MONEY,
     "pricing.priceversion": MONEY,

@@ -54,6 +54,7 @@ class Dialog(BaseDialogForm):
     """A form in a dialog. `subject` is the row that the page is about."""
 
     form_before_template = "admin/base/dialog_errors.html"
+    is_wide = False  # two fields beside each other where there is room
     _form_submitted = None  # Unfold's mark; the method of the request says it here
     # A dialog can be sent once; a second click or a repeated request finds it used.
     once = forms.CharField(widget=forms.HiddenInput, required=False, max_length=64)
@@ -219,7 +220,8 @@ def _run(
     except DomainError as refusal:
         _refuse(form, refusal)
     except ValidationError as error:
-        form.add_error(None, error.messages)
+        at_its_field = set(getattr(error, "error_dict", {})) <= set(form.fields)
+        form.add_error(None, error if at_its_field else error.messages)
     except DatabaseError as error:
         form.add_error(None, _explained(error))
     else:

@@ -22,7 +22,7 @@ def opened(browser: Client, action: str, row: Model | None = None) -> str:
     return response.content.decode()
 
 
-def send(browser: Client, action: str, row: Model | None = None, **fields: Any) -> Any:
+def send(browser: Client, action: str, row: Model | None = None, /, **fields: Any) -> Any:
     """Open the dialog and send it with `fields`."""
     once = re.search(r'name="once" value="([^"]+)"', opened(browser, action, row))
     assert once

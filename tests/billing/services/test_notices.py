@@ -17,12 +17,13 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection, transaction
 
 from billing.models import BillingNotice, BillingNoticeKind, Dispute, DisputeState, EventState, MovementKind, StripeEvent, Wallet
-from billing.services import auto_topup_terms, disputes, inbox, movement_requests, notices, topup_refunds
+from billing.services import auto_topup_terms, budget_exceptions, disputes, inbox, movement_requests, notices, topup_refunds
 from config import mail
 from config.roles import Role
 from pricing.models import Workspace
 from tests import people, stripe_objects
 from tests.billing import saving
+from tests.billing.budgeting import a_budget
 from tests.billing.factories import NOW, a_caller, a_wallet
 from tests.billing.selling import a_session, an_order, told
 from tests.billing.services.rivals import at_once
@@ -122,6 +123,24 @@ class TestOwing:
         subject, text = sent(server)
         assert subject == "0.5 credits by hand for user_42 wait for approval"
         assert "Fair credits" in text
+
+    def test_an_exception_to_a_budget(self, wallet: Wallet, ann: User, server: MailServer) -> None:
+        budget = a_budget("100", name="Support bot")
+        terms = {"reason": "Launch", "ticket": "OPS-1", "recharge_id": "INV-7", "expires_at": NOW + timedelta(days=1)}
+        row = budget_exceptions.request(
+            budget=budget,
+            extra=Decimal("12.5"),
+            requested_by=a_person(Role.FINANCE, "ben"),
+            now=NOW,
+            **terms,  # type: ignore[arg-type]
+        )
+        assert owed() == [("exception_requested", "ann")]  # not to whoever asked
+        assert notices.send_due(now=NOW) == 1
+        subject, text = sent(server)
+        assert subject == "12.5 credits more for the budget Support bot wait for approval"
+        for words in ("ben asks for more", "Until:     2026-11-21 10:00:00", "Launch", "OPS-1", "INV-7"):
+            assert words in text
+        budget_exceptions.reject(exception_id=row.pk, reason="No", decided_by=ann, now=NOW)
 
     @pytest.mark.usefixtures("stripe_desk")
     def test_dead_letters_in_one_mail_an_hour(self, ann: User) -> None:
