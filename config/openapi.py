@@ -20,7 +20,12 @@ _REQUEST_ID: Final = {
 }
 _HEADERS: Final[dict[int, dict[str, Any]]] = {
     401: {"WWW-Authenticate": {"description": "`Bearer`", "schema": {"type": "string"}}},
-    429: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string"}}},
+    429: {
+        "Retry-After": {
+            "description": "Seconds to wait. Not there: waiting does not help, `detail` says what does.",
+            "schema": {"type": "string"},
+        }
+    },
     503: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string"}}},
 }
 _REPLAYED: Final = {"description": "`true`: this call was answered before, and this is the answer again.", "schema": {"type": "string"}}

@@ -255,7 +255,10 @@ class ResultOut(BaseModel):
 
     status: Literal["created", "duplicate", "rejected"]
     event: EventOut | None = Field(None, description="Of created and duplicate events.")
-    problem: Problem | None = Field(None, description="Of rejected events: what the single call would have answered.")
+    problem: Problem | None = Field(
+        None,
+        description="Of rejected events: what the single call would have answered, and `retry_after` of `budget_exceeded` (null: never).",
+    )
 
 
 class BatchOut(BaseModel):

@@ -21,7 +21,8 @@ class FieldError(BaseModel):
 class Problem(BaseModel):
     """A refusal. `code` is stable and for programs, `detail` is for people and says what to do.
 
-    Further members are figures to act on, such as `balance` and `needed` of `insufficient_credits`.
+    Further members are figures to act on, such as `balance` and `needed` of `insufficient_credits`, `budgets` of
+    `budget_exceeded`.
     """
 
     model_config = ConfigDict(extra="allow")
