@@ -27,11 +27,19 @@ class BudgetBook:
     generation: int
     budgets: tuple[Budget, ...]
     _found_by: dict[tuple[str, object], list[Budget]] = field(default_factory=dict)
+    # What of a place any budget looks at.
+    _named: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        named = sorted({name for budget in self.budgets for name in budget.scope})
+        object.__setattr__(self, "_named", tuple(named))
         for budget in self.budgets:
             telling = next((name for name in _TELLING if name in budget.scope), "")
             self._found_by.setdefault((telling, budget.scope.get(telling)), []).append(budget)
+
+    def told_apart(self, place: Place) -> tuple[object, ...]:
+        """Return what tells `place` from others: the same budgets apply to all places of which this is equal."""
+        return tuple([getattr(place, name) for name in self._named])
 
     def applying(self, place: Place) -> Iterator[Budget]:
         """Yield the budgets that what happens at `place` counts for."""

@@ -6,7 +6,7 @@ after the lock was granted: a hold that ends, ends its reservation. Where no bud
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +15,7 @@ from typing import Any, Final
 import psycopg
 from django.db import connection
 
-from billing.budgeting import Counted, Measure, Meter, Place, counts_holds, opens_at, refusing, span_of, why_refused
+from billing.budgeting import Budget, Counted, Measure, Meter, Place, counts_holds, opens_at, refusing, span_of, why_refused
 from billing.events import Event, Refused
 from billing.queries import budget_book
 from billing.queries.budget_book import BudgetBook
@@ -53,17 +53,18 @@ class Gate:
     now: datetime
     lock: bool
     book: BudgetBook = field(default_factory=budget_book.cached)
-    _applying: list[list[_WindowKey]] = field(default_factory=list)
+    _applying: list[list[Meter]] = field(default_factory=list)
+    _latest: dict[int, Meter] = field(default_factory=dict)  # the meter of each budget that the event before fell in
     _meters: dict[_WindowKey, Meter] = field(default_factory=dict)
     _asked: "list[psycopg.Cursor[Any]]" = field(default_factory=list)
     _held: "psycopg.Cursor[Any] | None" = None
 
     def ask(self, events: Sequence[Event]) -> None:
         """Send the statements for the windows that `events` fall in, if there are any."""
-        self._applying, self._meters, self._asked, self._held = [], {}, [], None
+        self._applying, self._latest, self._meters, self._asked, self._held = [], {}, {}, [], None
         if not self.book.budgets:
             return
-        self._applying = [self._windows_of(event) for event in events]
+        self._applying = list(self._meters_of_each(events))
         blocking = sorted(key for key, meter in self._meters.items() if meter.budget.is_blocking)
         others = sorted(key for key, meter in self._meters.items() if not meter.budget.is_blocking)
         if blocking:
@@ -92,18 +93,29 @@ class Gate:
             self._ask_held()
             sync(self.raw, self.pipeline)
             self._fetch()
-        return [[self._meters[key] for key in keys] for keys in self._applying]
+        return self._applying
 
-    def _windows_of(self, event: Event) -> list[_WindowKey]:
-        keys = []
-        for budget in self.book.applying(place_of(event)):
-            span = span_of(budget.window, event.occurred_at or self.now, budget.zone)
-            if span.starts_at >= budget.counts_from:
-                key = (budget.id, span.starts_at)
-                keys.append(key)
-                if key not in self._meters:
-                    self._meters[key] = Meter(budget, span)
-        return keys
+    def _meters_of_each(self, events: Sequence[Event]) -> Iterator[list[Meter]]:
+        """Yield the meters of each event. Most events of a flush happen in few places and windows: each is looked up once."""
+        applying: dict[tuple[object, ...], list[Budget]] = {}
+        for event in events:
+            place = place_of(event)
+            told_apart = self.book.told_apart(place)
+            budgets = applying.get(told_apart)
+            if budgets is None:
+                budgets = applying[told_apart] = list(self.book.applying(place))
+            at = event.occurred_at or self.now
+            yield [meter for budget in budgets if (meter := self._meter_at(budget, at))]
+
+    def _meter_at(self, budget: Budget, at: datetime) -> Meter | None:
+        latest = self._latest.get(budget.id)
+        if latest and latest.span.starts_at <= at < latest.span.ends_at:
+            return latest
+        span = span_of(budget.window, at, budget.zone)
+        if span.starts_at < budget.counts_from:
+            return None
+        meter = self._latest[budget.id] = self._meters.setdefault((budget.id, span.starts_at), Meter(budget, span))
+        return meter
 
     def _send(self, statement: str, keys: Sequence[_WindowKey]) -> "psycopg.Cursor[Any]":
         columns = [array_literal(column) for column in zip(*keys, strict=True)]
