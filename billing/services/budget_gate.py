@@ -8,7 +8,7 @@ after the lock was granted: a hold that ends, ends its reservation. Where no bud
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ import psycopg
 from django.db import connection
 
 from billing.budgeting import Budget, Counted, Measure, Meter, Place, counts_holds, opens_at, refusing, span_of, why_refused
-from billing.events import Event, Refused
+from billing.events import MAX_CLOCK_SKEW_SECONDS, Event, Refused
 from billing.queries import budget_book
 from billing.queries.budget_book import BudgetBook
 from billing.queries.budgets import HELD
@@ -98,13 +98,17 @@ class Gate:
     def _meters_of_each(self, events: Sequence[Event]) -> Iterator[list[Meter]]:
         """Yield the meters of each event. Most events of a flush happen in few places and windows: each is looked up once."""
         applying: dict[tuple[object, ...], list[Budget]] = {}
+        latest_possible = self.now + timedelta(seconds=MAX_CLOCK_SKEW_SECONDS)
         for event in events:
+            at = event.occurred_at or self.now
+            if at > latest_possible:
+                yield []  # it will be refused, and must not open a window of the future
+                continue
             place = place_of(event)
             told_apart = self.book.told_apart(place)
             budgets = applying.get(told_apart)
             if budgets is None:
                 budgets = applying[told_apart] = list(self.book.applying(place))
-            at = event.occurred_at or self.now
             yield [meter for budget in budgets if (meter := self._meter_at(budget, at))]
 
     def _meter_at(self, budget: Budget, at: datetime) -> Meter | None:
