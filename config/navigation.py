@@ -140,7 +140,7 @@ TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
         (
             ListLink("Budgets", "savings", "billing.budget"),
             ListLink(
-                "Exceptions",
+                "Budget exceptions",
                 "more_time",
                 "billing.budgetexception",
                 Badge("waiting_exceptions", "Exceptions that wait for a second person"),

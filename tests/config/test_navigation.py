@@ -30,7 +30,7 @@ MONEY = [
     *("Top-ups", "Refunds of top-ups", "Disputes", "Credit packs", "Reconciliation", "Breaks with Stripe"),
     *("Payouts", "Balance transactions", "Platform fees", "Auto top-ups", "Stripe events"),
 ]
-BUDGETS = ["Budgets", "Exceptions"]
+BUDGETS = ["Budgets", "Budget exceptions"]
 USAGE = ["Usage records", "Pipeline runs", "Agent jobs"]
 COSTS = ["Usage records", "Unpriced usage", "Re-ratings", "Pipeline runs", "Agent jobs"]
 SIDEBARS = {
