@@ -170,9 +170,8 @@ class BudgetAdmin(ReadOnlyAdmin, TrackedAdmin):
     def spent_figure(self, budget: Budget) -> SafeString | str:
         if (shown := _shown(budget)) is None:
             return "-"
-        held = shown.standing.held
-        spent = budget_words.rough(shown.standing.spent, budget.measure)
-        return _over(spent, f"{budget_words.rough(held, budget.measure)} held" if held else "nothing held")
+        held = f"{budget_words.rough(shown.standing.held, budget.measure)} held" if shown.standing.held else "nothing held"
+        return _over(budget_words.rough(shown.standing.spent, budget.measure), held if budget_view.reserves(budget) else "")
 
     @admin.display(description="remaining")
     def left_figure(self, budget: Budget) -> SafeString | str:

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.words import BUDGET_COLOURS, EXCEPTION_COLOURS
-from billing.budgeting import Action, Standing, State, Window
+from billing.budgeting import Action, Measure, Standing, State, Window
 from billing.models import Alert, AlertState, Budget, BudgetException
 from billing.queries import budget_exceptions, budget_words
 from billing.queries.budget_page import BudgetPage, PastWindow
@@ -86,6 +86,11 @@ def bar(standing: Standing) -> SafeString:
 def _bar(state: State, spent: Decimal, held: Decimal = ZERO) -> SafeString:
     items = [{"value": f"{part:.1f}", "title": title} for part, title in ((spent, "spent"), (held, "held")) if part or title == "spent"]
     return SafeString(render_to_string("admin/billing/budget_bar.html", {"state": state, "items": items}))
+
+
+def reserves(row: Budget) -> bool:
+    """Say whether open holds count: they know their credits and that each will be a request, and neither user, agent nor model."""
+    return row.measure in {Measure.CREDITS, Measure.REQUESTS} and not (row.user or row.agent_type or row.model)
 
 
 def remaining(standing: Standing) -> Decimal:
@@ -169,7 +174,10 @@ def _cards(shown: Shown, now: datetime) -> Iterator[Card]:
     granted = standing.limit - row.limit
     extra = f", with {budget_words.amount(granted, row.measure)} by exceptions" if granted else ""
     yield Card("Spent", budget_words.rough(standing.spent, row.measure), f"of {budget_words.amount(standing.limit, row.measure)}{extra}")
-    yield Card("Held", budget_words.rough(standing.held, row.measure), "for actions still running")
+    if reserves(row):
+        yield Card("Held", budget_words.rough(standing.held, row.measure), "for actions still running")
+    else:
+        yield Card("Held", "-", "what it counts is not known before an action ends")
     left = remaining(standing)
     over = standing.spent - standing.limit
     note = f"{budget_words.rough(over, row.measure)} over the limit" if over > 0 else "may still be spent"
