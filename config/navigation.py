@@ -15,11 +15,15 @@ from django.urls import reverse
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """A figure beside a link that asks for attention; `count` is a function of `billing.queries.badges` or `reports.queries.badges`."""
+    """A figure beside a link that asks for attention; `count` is a function of `billing.queries.badges` or `reports.queries.badges`.
+
+    With `permission` it is for whoever has it: the list of the others may hold less than is counted.
+    """
 
     count: str
     tells: str
     variant: str = "warning"
+    permission: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,26 @@ Link = ListLink | PageLink
 
 TASKS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
     ("", (PageLink("Overview", "speed", "index"),)),
+    (
+        "Alerts",
+        (
+            ListLink(
+                "Alerts",
+                "notifications",
+                "billing.alert",
+                Badge("open_alerts", "Alerts that nobody has seen to", "danger", permission="billing.view_wallet"),
+            ),
+            PageLink(
+                "Spikes",
+                "show_chart",
+                "billing_spikes",
+                "billing.view_alert",
+                Badge("open_spikes", "Spikes that nobody has seen to", "danger"),
+            ),
+            ListLink("Launches", "rocket_launch", "billing.launch"),
+            ListLink("Alert channels", "campaign", "billing.alertchannel"),
+        ),
+    ),
     (
         "Customers & wallets",
         (
@@ -218,9 +242,13 @@ def _item(request: HttpRequest, link: Link) -> dict[str, Any] | None:
     if not target:
         return None
     item = {"title": link.title, "icon": link.icon, "link": target}
-    if link.badge and (text := _badge_text(link.badge)):
+    if link.badge and _is_shown(request, link.badge) and (text := _badge_text(link.badge)):
         item |= {"badge": text, "badge_variant": link.badge.variant, "badge_tells": f"{link.badge.tells}: {text}"}
     return item
+
+
+def _is_shown(request: HttpRequest, badge: Badge) -> bool:
+    return not badge.permission or request.user.has_perm(badge.permission)
 
 
 def _badge_text(badge: Badge) -> str:

@@ -69,9 +69,19 @@ _RECONCILE = _view("billing", "payout", "balancetransaction", "platformfee") | {
 _SEE_BUDGETS = _view("billing", "budget", "budgetexception")
 _ASK_FOR_EXCEPTIONS = _SEE_BUDGETS | {"billing.add_budgetexception"}
 _RUN_BUDGETS = _ASK_FOR_EXCEPTIONS | {"billing.add_budget", "billing.change_budget", "billing.end_budget", "billing.decide_exception"}
+# What happened, and what was planned. Whoever answers for money sees to all alerts, an engineer to spikes.
+_SEE_ALERTS = _view("billing", "alert", "launch")
+_SEE_TO_ALERTS = _SEE_ALERTS | _edit("billing", "alertchannel") | {"billing.acknowledge_alert", "billing.retry_alertdelivery"}
+_SEE_TO_SPIKES = _SEE_ALERTS | {"billing.acknowledge_spike"}
+_PLAN = _edit("billing", "launch")
 _SEE_CONTACTS = frozenset({"billing.view_contact_data"})
 
-_SUPPORT = _view("billing", "project", "payment", "topup", *_MONEY_BACK, *_WALLETS, *_USAGE) | _view("pricing", *_PRICES) | _SEE_BUDGETS
+_SUPPORT = (
+    _view("billing", "project", "payment", "topup", *_MONEY_BACK, *_WALLETS, *_USAGE)
+    | _view("pricing", *_PRICES)
+    | _SEE_BUDGETS
+    | _SEE_ALERTS
+)
 _FINANCE = (
     _view("billing", "payment", "seal", "topup", *_MONEY_BACK, *_WALLETS, *_USAGE)
     | _edit("billing", *_OWNERS)
@@ -86,6 +96,7 @@ _FINANCE = (
     | _STRIPE_EVENTS
     | _RECONCILE
     | _RUN_BUDGETS
+    | _SEE_TO_ALERTS
     | {"billing.run_ledger_check", "pricing.accept_rates"}
 )
 _PRODUCT_MANAGER = (
@@ -96,17 +107,21 @@ _PRODUCT_MANAGER = (
     | _SEE_CONTACTS
     | _SEE_COSTS
     | _RUN_BUDGETS
+    | _SEE_TO_ALERTS
+    | _PLAN
 )
 _ENGINEER = (
     _view("billing", "apikey", *_USAGE)
     | _edit("billing", *_OWNERS)
     | {"billing.manage_apikey"}
     | _ASK_FOR_EXCEPTIONS
+    | _SEE_TO_SPIKES
     | _view("pricing", "eventtype", "providermodel")
 )
 _ADMINISTRATOR = (
     _FINANCE
     | _ENGINEER
+    | _PLAN
     | _edit("auth", "user", "group")
     | {"auth.delete_group", "pricing.waive_approval"}
     | {"django_celery_beat.view_periodictask", "django_celery_beat.change_periodictask"}

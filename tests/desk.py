@@ -12,10 +12,12 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from billing.events import Charged
 from billing.models import (
     AgentJob,
+    AlertChannel,
     BalanceTransaction,
     CheckRun,
     Dispute,
     Hold,
+    Launch,
     MovementRequest,
     Payout,
     PipelineRun,
@@ -32,6 +34,7 @@ from billing.services import budget_exceptions, charging
 from pricing.models import PriceVersion
 from reports.models import ReconciliationBreak
 from tests.billing import budgeting
+from tests.billing.alerting import an_alert
 from tests.billing.factories import ProjectFactory, a_caller, a_price, a_token, a_wallet, an_event
 from tests.billing.saving import an_auto_topup
 from tests.billing.selling import a_pack, an_order
@@ -112,6 +115,9 @@ def everything() -> dict[str, int]:
     MovementRequest.objects.create(kind="grant", wallet=wallet, credits=Decimal(500), requested_by=a_person(name="asker"), **facts)
     about = {"reason": "Launch", "ticket": "OPS-1", "expires_at": now + timedelta(hours=1), "requested_by": a_person(name="needs more")}
     budget_exceptions.request(budget=budget, extra=Decimal(10), now=now, **about)  # type: ignore[arg-type]
+    an_alert("spike", project=project)
+    AlertChannel.objects.create(name="Operations", kind="email", address="ops@example.com")
+    Launch.objects.create(name="Autumn campaign", starts_at=now, ends_at=now + timedelta(days=7))
     Group.objects.create(name="Own cut")
     return {model._meta.label_lower: _a_row(model) for model in _registered()}
 

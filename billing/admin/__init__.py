@@ -1,6 +1,8 @@
 """Billing in the admin, one file per noun, laid out for the people who answer for the money."""
 
 from billing.admin import (
+    alert,
+    alert_channel,
     api_key,
     auto_topup,
     balance_transaction,
@@ -10,6 +12,7 @@ from billing.admin import (
     customer,
     dispute,
     hold,
+    launch,
     ledger,
     lot,
     movement_request,
@@ -31,6 +34,8 @@ from billing.admin import (
 )
 
 __all__ = [
+    "alert",
+    "alert_channel",
     "api_key",
     "auto_topup",
     "balance_transaction",
@@ -40,6 +45,7 @@ __all__ = [
     "customer",
     "dispute",
     "hold",
+    "launch",
     "ledger",
     "lot",
     "movement_request",

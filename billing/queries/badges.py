@@ -12,7 +12,7 @@ from django.core.cache import cache
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from billing.models import AutoTopUp, AutoTopUpState, CheckRun, Project, UsageRecord, Wallet
+from billing.models import Alert, AlertKind, AlertState, AutoTopUp, AutoTopUpState, CheckRun, Project, UsageRecord, Wallet
 from billing.queries import (
     budget_exceptions,
     costs,
@@ -102,6 +102,16 @@ def dead_stripe_events() -> str:
 def unexplained_payouts() -> str:
     """Count the payouts of three days and more that their movements do not add up to."""
     return kept("unexplained_payouts", lambda: capped(stripe_balance.unexplained_payouts(now=timezone.now())))
+
+
+def open_alerts() -> str:
+    """Count the alerts that nobody has seen to."""
+    return kept("open_alerts", lambda: capped(Alert.objects.filter(state=AlertState.OPEN)))
+
+
+def open_spikes() -> str:
+    """Count the spikes that nobody has seen to."""
+    return kept("open_spikes", lambda: capped(Alert.objects.filter(state=AlertState.OPEN, kind=AlertKind.SPIKE)))
 
 
 def has_demo_data() -> bool:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from billing.models import Launch
 from billing.spikes import MINIMUM_EVENTS, Planned, Subject, Used, Weeks
@@ -99,9 +100,13 @@ def used_in(weeks: Weeks, currency: str) -> Found:
 
 
 def planned(since: datetime, until: datetime) -> list[Planned]:
-    """Return what the calendar has for any time in `[since, until)`."""
-    rows = Launch.objects.filter(starts_at__lt=until, ends_at__gt=since).order_by("starts_at", "pk")
-    return list(map(as_planned, rows))
+    """Return what the calendar has for any time in `[since, until)`, as the arithmetic knows it."""
+    return list(map(as_planned, launches(since, until)))
+
+
+def launches(since: datetime, until: datetime) -> "QuerySet[Launch]":
+    """Return the entries of the calendar for any time in `[since, until)`."""
+    return Launch.objects.filter(starts_at__lt=until, ends_at__gt=since).order_by("starts_at", "pk")
 
 
 def as_planned(row: Launch) -> Planned:

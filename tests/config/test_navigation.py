@@ -19,12 +19,14 @@ from config import navigation
 from config.roles import Role
 from pricing.models import ProposalState
 from tests import desk, people
+from tests.billing.alerting import an_alert
 from tests.billing.factories import ProjectFactory, a_caller, a_wallet
 from tests.billing.selling import an_order
 from tests.pricing.proposals import a_persons_proposal, a_rule
 
 pytestmark = pytest.mark.django_db
 
+ALERTS = ["Alerts", "Spikes", "Launches", "Alert channels"]
 CUSTOMERS = ["Customers", "Wallets", "Holds", "Requests"]
 MONEY = [
     *("Top-ups", "Refunds of top-ups", "Disputes", "Credit packs", "Reconciliation", "Breaks with Stripe"),
@@ -36,6 +38,7 @@ COSTS = ["Usage records", "Unpriced usage", "Re-ratings", "Pipeline runs", "Agen
 SIDEBARS = {
     Role.FINANCE: {
         "": ["Overview"],
+        "Alerts": ALERTS,
         "Customers & wallets": CUSTOMERS,
         "Money in & out": MONEY,
         "Ledger": ["Ledger entries", "Payments", "Lots", "Ledger check", "Seals"],
@@ -57,6 +60,7 @@ SIDEBARS = {
     },
     Role.PRODUCT_MANAGER: {
         "": ["Overview"],
+        "Alerts": ALERTS,
         "Customers & wallets": CUSTOMERS,
         "Money in & out": ["Top-ups", "Credit packs", "Auto top-ups"],
         "Ledger": ["Ledger entries", "Lots"],
@@ -78,6 +82,7 @@ SIDEBARS = {
     },
     Role.SUPPORT: {
         "": ["Overview"],
+        "Alerts": ALERTS[:3],
         "Customers & wallets": CUSTOMERS,
         "Money in & out": ["Top-ups", "Refunds of top-ups", "Disputes", "Auto top-ups"],
         "Ledger": ["Ledger entries", "Payments", "Lots"],
@@ -88,6 +93,7 @@ SIDEBARS = {
     },
     Role.ENGINEER: {
         "": ["Overview"],
+        "Alerts": ALERTS[:3],
         "Usage": USAGE,
         "Budgets": BUDGETS,
         "Prices": ["Event types", "Provider models"],
@@ -95,6 +101,7 @@ SIDEBARS = {
     },
     Role.ADMINISTRATOR: {
         "": ["Overview"],
+        "Alerts": ALERTS,
         "Customers & wallets": CUSTOMERS,
         "Money in & out": MONEY,
         "Ledger": ["Ledger entries", "Payments", "Lots", "Ledger check", "Seals"],
@@ -201,6 +208,21 @@ class TestBadges:
         CheckRun.objects.create(started_at=timezone.now(), duration_ms=1, entry_count=1, is_clean=False, rules=rules, actor="system:tests")
         cache.clear()
         assert badges.broken_rules() == "1"
+
+    def test_count_the_alerts_that_nobody_has_seen_to(self) -> None:
+        assert (badges.open_alerts(), badges.open_spikes()) == ("", "")
+        cache.clear()
+        an_alert("wallet_low", wallet=a_wallet(a_caller()))
+        an_alert("spike")
+        an_alert("spike", state="resolved", resolved_at=timezone.now())
+        assert (badges.open_alerts(), badges.open_spikes()) == ("2", "1")
+
+    def test_are_for_whom_the_list_holds_as_much(self) -> None:
+        an_alert("spike")
+        for role, is_shown in ((Role.SUPPORT, True), (Role.ENGINEER, False)):
+            page = people.signed_in(role).get("/admin/").content.decode()
+            assert "Spikes that nobody has seen to: 1" in page
+            assert ("Alerts that nobody has seen to: 1" in page) is is_shown
 
     def test_are_read_once_a_minute(self) -> None:
         badges.low_wallets()

@@ -21,6 +21,9 @@ PRICERS = {FINANCE, PRODUCT, ADMINISTRATOR}
 
 # Who may look at what. Whoever is not named gets 403 on every page of the model.
 MAY_VIEW = {
+    "billing.alert": EVERYBODY,
+    "billing.alertchannel": PRICERS,
+    "billing.launch": EVERYBODY,
     "billing.customer": MONEY,
     "billing.wallet": MONEY,
     "billing.autotopup": MONEY,
@@ -67,6 +70,8 @@ MAY_VIEW = {
     "django_celery_beat.periodictask": {ADMINISTRATOR},
 }
 MAY_ADD = {
+    "billing.alertchannel": PRICERS,
+    "billing.launch": {PRODUCT, ADMINISTRATOR},
     "billing.creditpack": {FINANCE, ADMINISTRATOR},
     "billing.project": {FINANCE, ENGINEER, ADMINISTRATOR},
     "billing.team": {FINANCE, ENGINEER, ADMINISTRATOR},
@@ -77,6 +82,8 @@ MAY_ADD = {
     "auth.group": {ADMINISTRATOR},
 }
 MAY_CHANGE = {
+    "billing.alertchannel": PRICERS,
+    "billing.launch": {PRODUCT, ADMINISTRATOR},
     "billing.creditpack": {FINANCE, ADMINISTRATOR},
     "billing.project": {FINANCE, ENGINEER, ADMINISTRATOR},
     "billing.team": {FINANCE, ENGINEER, ADMINISTRATOR},
