@@ -227,7 +227,7 @@ def _of_trouble(before: Used, now: Used) -> str:
 def _of_batch(before: Used, now: Used) -> str:
     added, in_batch = now.events - before.events, now.batched - before.batched
     if added > 0 and in_batch >= _MOST * added:
-        return f"Batch work is {min(_hundred(_per(in_batch, added)), 100)} % of what was added: {in_batch:,} of {added:,} events."
+        return f"Batch work grew by {in_batch:,} events, and all events by {added:,}."
     if now.batch_share - before.batch_share >= _BATCH_SHARE:
         return f"Batch work went from {_hundred(before.batch_share)} % to {_hundred(now.batch_share)} % of the events."
     return ""
@@ -267,7 +267,9 @@ def _unexplained(before: Used, now: Used) -> str:
 
 def times(now: int, before: int) -> str:
     """Say how much more `now` is, rounded down so that 2 is said at the double: `2.4 times as many`."""
-    return f"{_tenths(_per(now, before))} times as many" if before else "none before"
+    if not before or now == before:
+        return "as many" if before else "none before"
+    return f"{_tenths(_per(now, before))} times as many"
 
 
 def facts(spike: Spike, weeks: Weeks) -> Iterator[tuple[str, object]]:

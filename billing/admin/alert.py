@@ -222,7 +222,9 @@ class AlertAdmin(ReadOnlyAdmin):
     @admin.display(description="what happened")
     def what(self, row: Alert) -> SafeString:
         return format_html(
-            '<span class="md-name">{}</span><span class="md-name desk-quiet">{}</span>', alert_words.sentence(row), self._advice(row)
+            '<span class="md-happened">{}</span><span class="md-happened desk-quiet">{}</span>',
+            alert_words.sentence(row),
+            self._advice(row),
         )
 
     @admin.display(description="what happened")

@@ -22,7 +22,7 @@ ABOUT: Final = ("budget", "wallet__customer", "project", "acknowledged_by", "res
 
 def about(alert: Alert) -> SafeString | str:
     """Link to the budget, the customer and the project that an alert is about."""
-    links = []
+    links: list[SafeString | str] = []
     if alert.budget:
         links.append(link(alert.budget, "billing_budget_change", alert.budget_id))
     if alert.wallet:

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
@@ -11,6 +12,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RadioFilter, RelatedDropdownFilter
 from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from billing.models import Launch
 from billing.services import launches, spikes
@@ -24,6 +26,10 @@ _CHANGE: Final = "billing.change_launch"
 class LaunchForm(ReasonForm):
     starts_at = Moment(label="From", initial=timezone.now)
     ends_at = Moment(label="Until", help_text="Until when it explains more usage than before.")
+
+    expected = forms.CharField(
+        required=False, max_length=2_000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), help_text="Such as twice as many replies."
+    )
 
     def clean(self) -> Any:
         given = super().clean() or self.cleaned_data

@@ -33,7 +33,7 @@ def of_a_spike(project: Project, *, environment: str = "production", event: str 
     weeks = spikes.last_two_weeks(timezone.now())
     subject = Subject(project.pk, environment, event_type.pk)
     before = Used(1000, 1000, customers=100, costed=1000, routes={"acme/m-1": 1000})
-    used = {"events": 2400, "requests": 2400, "customers": 240, "costed": 2400, "routes": {"acme/m-1": 2400}} | now
+    used: dict[str, Any] = {"events": 2400, "requests": 2400, "customers": 240, "costed": 2400, "routes": {"acme/m-1": 2400}} | now
     spiking = {subject: (before, Used(**used))}
     [spike] = spikes.find(spiking, since={project.pk: weeks.starts_at}, planned=[], weeks=weeks, currency="USD")
     named = {"project": project.name, "event": event, "event_type": event_type.pk, "environment": environment}

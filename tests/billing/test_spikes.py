@@ -138,7 +138,7 @@ class TestARetryLoop:
 class TestBatchWork:
     def test_is_most_of_what_was_added(self) -> None:
         spike = only(used(1000, batched=100), used(2500, customers=100, batched=1300))
-        assert (spike.cause, spike.reason) == (Cause.BATCH, "Batch work is 80 % of what was added: 1,200 of 1,500 events.")
+        assert (spike.cause, spike.reason) == (Cause.BATCH, "Batch work grew by 1,200 events, and all events by 1,500.")
 
     def test_begins_at_half_of_it_or_a_fifth_of_all(self) -> None:
         # 2,000 events more, of which 1,000 in batches; before, all was batch work, so that its share went down.
@@ -152,7 +152,7 @@ class TestBatchWork:
     def test_does_not_hide_a_retry_loop(self) -> None:
         spike = only(used(1000), used(2000, customers=100, batched=1000, retries=1000))
         assert spike.cause is Cause.RETRY
-        assert spike.also == ("Batch work is 100 % of what was added: 1,000 of 1,000 events.",)
+        assert spike.also == ("Batch work grew by 1,000 events, and all events by 1,000.",)
 
 
 class TestARouteChange:
@@ -208,6 +208,12 @@ class TestNoReason:
         bare = {"customers": 0}
         assert "2,000 events instead of 1,000" in only(used(1000, **bare), used(2000, **bare)).reason
         assert only(Used(), used(500, **bare)).reason == "There was none in the 7 days before, and the figures show no reason."
+
+
+def test_how_much_more_is_rounded_down() -> None:
+    assert [spikes.times(*counts) for counts in ((1999, 1000), (2000, 1000), (5, 5), (3, 4), (7, 0))] == [
+        *("1.9 times as many", "2 times as many", "as many", "0.7 times as many", "none before")
+    ]
 
 
 def test_an_alert_keeps_the_figures_as_json() -> None:
