@@ -75,7 +75,13 @@ class TestTheInbox:
         ours = ProjectFactory.create(team=TeamFactory.create(budget_owner=ann))
         spike, other = an_alert(project=ours), low()
         budget = a_budget(owner=ann)
-        terms = {"kind": "threshold", "budget": budget, "window_starts_at": timezone.now(), "threshold": 80, "facts": _THRESHOLD}
+        terms: dict[str, Any] = {
+            "kind": "threshold",
+            "budget": budget,
+            "window_starts_at": timezone.now(),
+            "threshold": 80,
+            "facts": _THRESHOLD,
+        }
         mine = an_alert(**terms)
         a_delivery(other, "expired")
         assert rows(finance, "?kind__exact=wallet_low") == [other]
@@ -115,7 +121,7 @@ class TestManyAtOnce:
         assert "2 alerts are acknowledged." in page
         found = Alert.objects.order_by("pk")
         assert [(one.state, one.note) for one in found] == [("acknowledged", "The provider is down.")] * 2 + [("open", "")]
-        assert found[0].acknowledged_by and found[0].acknowledged_by.username == "finance"
+        assert Alert.objects.filter(acknowledged_by__username="finance").count() == 2
 
     def test_are_resolved(self, finance: Client) -> None:
         alerts = [an_alert(), an_alert()]
