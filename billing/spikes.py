@@ -266,10 +266,10 @@ def _unexplained(before: Used, now: Used) -> str:
 
 
 def times(now: int, before: int) -> str:
-    """Say how much more `now` is, rounded down so that 2 is said at the double: `2.4 times as many`."""
+    """Say how much more `now` is, rounded down so that 2 is said at the double: `2.4 times`."""
     if not before or now == before:
-        return "as many" if before else "none before"
-    return f"{_tenths(_per(now, before))} times as many"
+        return "the same" if before else "new"
+    return f"{_tenths(_per(now, before))} times"
 
 
 def facts(spike: Spike, weeks: Weeks) -> Iterator[tuple[str, object]]:

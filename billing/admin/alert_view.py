@@ -1,5 +1,6 @@
 """What pages of alerts show: what one is about, and the messages that were owed."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from django.utils.safestring import SafeString
@@ -39,15 +40,21 @@ def deliveries(alert: Alert) -> SafeString:
             receiver(one),
             "That it is over" if one.tells == "resolved" else "What happened",
             badge(one.outcome, "Given up" if one.outcome == DeliveryOutcome.EXPIRED else one.get_outcome_display(), OUTCOME_COLOURS),
-            moment(one.done_at) if one.done_at else f"next try {moment(one.due_at)}",
-            str(one.attempts),
-            one.last_error or "-",
+            lines(_fate(one)),
         )
         for one in alert.deliveries.select_related("channel").order_by("created_at", "pk")
     ]
-    headers = ("To", "Tells", "State", "When", "Attempts", "Last error")
     nobody = "Nobody was told: whoever answers for it has no e-mail address, and no channel takes such alerts."
-    return table(headers, rows, figures=(4,), empty=nobody)
+    return table(("To", "Tells", "State", "What became of it"), rows, empty=nobody)
+
+
+def _fate(delivery: AlertDelivery) -> Iterator[str]:
+    """Say when it was settled or is tried next, after how many attempts, and what went wrong last."""
+    yield moment(delivery.done_at) if delivery.done_at else f"Next try {moment(delivery.due_at)}"
+    if delivery.attempts:
+        yield f"{delivery.attempts} {'attempt' if delivery.attempts == 1 else 'attempts'}"
+    if delivery.last_error:
+        yield f"Last error: {delivery.last_error}"
 
 
 def receiver(delivery: AlertDelivery) -> str:
