@@ -84,7 +84,7 @@ def evaluate(*, now: datetime) -> int:
     rows = {row.pk: row for row in BudgetRow.objects.filter(ended_at__isnull=True).select_related(*_OWNERS)}
     standing = list(_unresolved().filter(budget__in=rows))
     looks = _looks(BudgetRow.objects.filter(pk__in=rows), standing, upto, now)
-    over = [alert for alert in standing if not looks[_key(alert)].is_true(alert)]
+    over = [alert for alert in standing if not ((look := looks.get(_key(alert))) and look.is_true(alert))]
     alerts.resolve(alerts=[*over, *_unresolved().filter(budget__ended_at__isnull=False)], by=None, now=now)
     told = _told(looks, but_over={alert.pk for alert in over})
     currency = workspace.load().currency

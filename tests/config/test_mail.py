@@ -1,5 +1,6 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django_celery_beat.schedulers import ModelEntry
 
 from config import mail
 from config.celery import app
@@ -34,3 +35,10 @@ def test_one_that_cannot_be_read_is_refused(url: str) -> None:
 def test_what_beat_asks_for_exists() -> None:
     app.loader.import_default_modules()
     assert {entry["task"] for entry in app.conf.beat_schedule.values()} <= set(app.tasks)
+
+
+@pytest.mark.django_db
+def test_what_no_worker_took_in_time_is_dropped() -> None:
+    name = "Look at budgets"
+    kept = ModelEntry.from_entry(name, app=app, **app.conf.beat_schedule[name]).model
+    assert kept.expire_seconds == kept.interval.every == 30

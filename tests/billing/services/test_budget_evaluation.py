@@ -6,16 +6,20 @@ from functools import partial
 
 import pytest
 
-from billing.budgeting import Action, Window
+from billing.budgeting import Action, Measure, Window
 from billing.events import Caller
-from billing.models import Alert, AlertChannel, AlertDelivery, AlertKind, AlertState, Budget, BudgetException, Project
+from billing.models import Alert, AlertChannel, AlertDelivery, AlertKind, AlertState, Basis, Budget, BudgetException, Project
 from billing.queries import alert_words
-from billing.services import alerts, budget_evaluation, budgets, charging
+from billing.services import alerts, budget_evaluation, budgets, charging, rerating
+from billing.services.rerating import Scope
 from config.roles import Role
+from pricing.queries import workspace
+from pricing.units import Usage
 from tests.billing.budgeting import a_budget
 from tests.billing.factories import NOW, ProjectFactory, a_caller, a_price, a_wallet, an_event
 from tests.billing.services.rivals import at_once
 from tests.people import a_person
+from tests.pricing.factories import ProviderRateFactory, RateSeriesFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -132,6 +136,22 @@ class TestLate:
         assert budget_evaluation.evaluate(now=tomorrow) == 1
         alert = budget.alerts.get(threshold=100)
         assert (alert.window_starts_at, alert.facts["is_over"]) == (NOW - 10 * HOUR, True)
+
+    def test_a_cost_that_was_found_later_counts_as_well(self, caller: Caller) -> None:
+        workspace.load().save()  # whose currency is counted
+        budget = a_budget("0.003", measure=Measure.COST, thresholds=(100,))
+        spend(caller, 1, usage=Usage("acme", "nova-2", input_tokens=1_000))
+        assert budget_evaluation.evaluate(now=EVENING) == 0
+        series = RateSeriesFactory.create(provider_model__provider="acme", provider_model__name="nova-2")
+        ProviderRateFactory.create(series=series, price=Decimal(3))
+        tomorrow = EVENING + DAY
+        budget_evaluation.evaluate(now=tomorrow)
+        scope = Scope(since=NOW - DAY, until=EVENING + HOUR, basis=Basis.ALL)
+        rerating.request(scope=scope, reason="x", actor="user:vera", now=tomorrow)
+        rerating.run_waiting(clock=lambda: tomorrow)
+        assert budget_evaluation.evaluate(now=tomorrow) == 1
+        [alert] = budget.alerts.all()
+        assert "had spent 0.003 of 0.003 USD (100 %) in the day 2026-11-20" in alert_words.sentence(alert)
 
     def test_windows_that_are_over_are_left_alone_when_the_terms_change(self, caller: Caller) -> None:
         budget = a_budget("100", action=Action.ALERT, thresholds=(100,))
