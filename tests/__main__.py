@@ -16,7 +16,7 @@ FIRST: Final = ("tests/api", "tests/browser", "tests/config", "tests/faults")
 
 def main(options: list[str]) -> int:
     """Run both halves with pytest's `options`; return the first exit code that is not 0."""
-    pytest = [sys.executable, "-m", "pytest", "--durations=15", *options]
+    pytest = [sys.executable, "-u", "-m", "pytest", "--durations=15", *options]
     with tempfile.TemporaryFile("w+") as output:
         rest = subprocess.Popen([*pytest, "tests", *(f"--ignore={path}" for path in FIRST)], stdout=output, stderr=subprocess.STDOUT)
         try:
