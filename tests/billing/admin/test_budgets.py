@@ -170,6 +170,11 @@ class TestPage:
         for words in ("2026-11-20", "8 credits", "4 credits", "10 credits", "80 %", "500 credits a day"):
             assert words in page
 
+    def test_says_where_open_holds_do_not_count(self, pavel: Client) -> None:
+        told = "what it counts is not known before an action ends"
+        budgets_of = [a_budget(measure=Measure.CREDITS), a_budget(measure=Measure.COST), a_budget(model="nova-2")]
+        assert [told in seen(pavel, PAGE, budget.pk) for budget in budgets_of] == [False, True, True]
+
     def test_shows_exceptions_beside_it(self, caller: Caller, pavel: Client, fiona: Client) -> None:
         budget = a_budget("8")
         asked(pavel, budget)
