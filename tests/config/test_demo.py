@@ -18,10 +18,13 @@ from django.db.models.functions import TruncDate
 from psycopg import sql
 
 from billing import checks
+from billing.budgeting import State
 from billing.models import (
     AgentJob,
     ApiKey,
     AutoTopUp,
+    Budget,
+    BudgetException,
     Customer,
     Dispute,
     Hold,
@@ -39,6 +42,7 @@ from billing.models import (
     UsageRecord,
     Wallet,
 )
+from billing.queries import budgets
 from config.demo import DAYS, agent_work, company, shape
 from pricing import price_book
 from pricing.advisor.recommend import recommend
@@ -186,6 +190,14 @@ class TestCompany:
         assert failed.count() > 20
         refunded = LedgerEntry.objects.filter(kind="refund", usage_record_id__in=failed.values("id"))
         assert refunded.count() > 20
+
+    def test_has_budgets_of_every_colour_with_exceptions(self) -> None:
+        standing = {one.row.action: one.standing.state for one in budgets.shown(Budget.objects.exclude(window="week"), now=NOW)}
+        assert standing == {"alert": State.GREEN, "block": State.RED, "downgrade": State.GREEN}
+        [weekly] = budgets.shown(Budget.objects.filter(window="week"), now=NOW)
+        assert (weekly.standing.state, weekly.row.windows.count() >= 8) == (State.YELLOW, True)
+        asked = BudgetException.objects.order_by("id").values_list("budget__action", "state", "requested_by__username")
+        assert list(asked) == [("block", "approved", "engineer"), ("alert", "requested", "product")]
 
     def test_has_asked_the_advisor_and_answered(self) -> None:
         approved = Proposal.objects.get(state=ProposalState.APPROVED)
