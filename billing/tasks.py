@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from billing.errors import SettlementContradiction, StripeNotSetUp, StripeRefused, StripeUnavailable
 from billing.models import EventQueue
+from billing.queries.spikes import TooMuchToCompare
 from billing.services import (
     alert_outbox,
     auto_topups,
@@ -80,8 +81,12 @@ def count_unpriced() -> None:
 
 @shared_task
 def find_spikes() -> None:
-    """Tell of usage that doubled within a week, and end what is over."""
-    raised, resolved = spikes.look(now=timezone.now())
+    """Tell of usage that doubled within a week, and end what is over; a desk too large to read in time hears of it in the log."""
+    try:
+        raised, resolved = spikes.look(now=timezone.now())
+    except TooMuchToCompare as error:
+        log.warning("spikes were not looked for: %s", error)
+        return
     if raised or resolved:
         log.info("spikes: %s raised, %s over", raised, resolved)
 

@@ -29,6 +29,9 @@ _OF_BUDGET: Final = """
     AND b.model IN ('', r.model)
 """
 
+# Budgets of an hour have many windows; those before were proven when they were new.
+_OF_LATE: Final = "w.ends_at > (SELECT max(ends_at) FROM billing_budgetwindow) - interval '40 days'"
+
 RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "balance",
@@ -396,7 +399,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "budget",
         "What a budget spent in a window is the sum of the usage in it, with what re-rating found since, as far as it has been counted.",
-        "SELECT count(*) FROM billing_budgetwindow w WHERE w.ends_at > now() - interval '40 days'",
+        f"SELECT count(*) FROM billing_budgetwindow w WHERE {_OF_LATE}",
         f"""
         SELECT 'budget ' || b.name, format('%s in the window from %s, usage %s', w.spent, w.starts_at, r.amount + coalesce(a.amount, 0))
         FROM billing_budgetwindow w JOIN billing_budget b ON b.id = w.budget_id AND b.ended_at IS NULL
@@ -418,7 +421,7 @@ RULES: Final[tuple[Rule, ...]] = (
             FROM billing_costadjustment a JOIN billing_usagerecord r ON r.id = a.usage_record_id AND r.occurred_at = a.occurred_at
             WHERE r.occurred_at >= w.starts_at AND r.occurred_at < w.ends_at AND a.id <= f.adjustment_id AND {_OF_BUDGET}
         ) a ON b.measure = 'cost'
-        WHERE w.ends_at > now() - interval '40 days' AND w.spent <> r.amount + coalesce(a.amount, 0)
+        WHERE {_OF_LATE} AND w.spent <> r.amount + coalesce(a.amount, 0)
         """,
     ),
 )

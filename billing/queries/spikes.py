@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
+from psycopg.errors import QueryCanceled
 
 from billing.models import Launch
 from billing.spikes import MINIMUM_EVENTS, Planned, Subject, Used, Weeks
 from pricing.queries import workspace
 
 # A task may read for longer than a page; a desk too large for it is told so in the log, and nothing is concluded.
-_PATIENCE: Final = "120s"
+PATIENCE = "120s"
 _MOST_ROUTES: Final = 20
 _TOTAL, _WHO, _ROUTE = "total", "who", "route"
 _COUNTED: Final = ("requests", "retries", "fallbacks", "failed", "batched", "customers", "users", "costed")
@@ -70,6 +71,10 @@ _USED: Final = f"""
 """
 
 
+class TooMuchToCompare(Exception):
+    """Two weeks of usage took too long to read; nothing is said of a part of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The week before and the last one of each subject, and when each project was first used in them."""
@@ -79,7 +84,7 @@ class Found:
 
 
 def used_in(weeks: Weeks, currency: str) -> Found:
-    """Add up two weeks of usage; costs in another currency than the book's count as unknown."""
+    """Add up two weeks of usage; costs in another currency than the book's count as unknown. Raises TooMuchToCompare."""
     sums: dict[Subject, list[Used]] = defaultdict(lambda: [Used(), Used()])
     routes: dict[tuple[Subject, bool], dict[str, int]] = defaultdict(dict)
     since: dict[int, datetime] = {}
@@ -127,9 +132,14 @@ def _rows(weeks: Weeks, currency: str) -> Iterable[tuple[Any, ...]]:
         "currency": currency,
         "minimum": MINIMUM_EVENTS,
     }
-    with transaction.atomic(), connection.cursor() as cursor:
-        # Compiling such a statement takes longer than most desks' rows.
-        cursor.execute(f"SET LOCAL statement_timeout = '{_PATIENCE}'; SET LOCAL jit = off")
-        cursor.execute(_USED, parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            # Compiling such a statement takes longer than most desks' rows.
+            cursor.execute(f"SET LOCAL statement_timeout = '{PATIENCE}'; SET LOCAL jit = off")
+            cursor.execute(_USED, parameters)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
+    except OperationalError as error:
+        if not isinstance(error.__cause__, QueryCanceled):
+            raise
+        raise TooMuchToCompare(f"reading two weeks of usage took longer than {PATIENCE}") from error

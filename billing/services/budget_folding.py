@@ -22,6 +22,7 @@ _LONGEST_CHARGE_SECONDS: Final = 30.0
 _UNDER_WAY: Final = f"""
     SELECT virtualtransaction FROM pg_locks
     WHERE locktype = 'advisory' AND classid = 0 AND objid = {PRICES_LOCK} AND granted AND mode = 'ShareLock'
+      AND pid <> pg_backend_pid()  -- what we have done ourselves we see
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 _ADD: Final = """

@@ -38,6 +38,8 @@ def set_monthly_limit(*, caller: Caller, limit: Decimal, now: datetime) -> Limit
     for _ in range(_ATTEMPTS):
         found = budget_limits.monthly(caller.project_id)
         try:
+            if found is None and Budget.objects.filter(name=name, ended_at__isnull=True).exists():
+                continue  # made just now by another call, or not the monthly limit at all
             if found is None:
                 scope = {"project": Project.objects.get(pk=caller.project_id)}
                 terms = budgets.Terms(name=name, measure=Measure.COST, window=Window.MONTH, limit=limit, scope=scope)

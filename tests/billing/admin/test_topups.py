@@ -198,8 +198,8 @@ class TestTheLink:
 
     def test_offers_what_is_on_sale(self, customer: Customer, finance: Client) -> None:
         page = opened(finance, self.ACTION, customer)
-        assert "1000 credits, 9.99 USD" in page
-        assert "1000 credits, 1500 JPY" in page
+        assert "1000 credits and 100 bonus credits, 9.99 USD" in page
+        assert "1000 credits and 100 bonus credits, 1,500 JPY" in page
         assert "ended" not in page
         assert TopUp.objects.count() == 0
 

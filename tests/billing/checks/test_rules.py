@@ -32,6 +32,7 @@ from pricing.services import rate_changes
 from pricing.units import Usage
 from tests import stripe_objects
 from tests.billing import selling
+from tests.billing.budgeting import a_budget
 from tests.billing.factories import NOW, a_caller, a_deposit, a_price, a_wallet, an_event
 from tests.people import a_person
 from tests.pricing.factories import ProviderRateFactory, RateSeriesFactory
@@ -48,6 +49,7 @@ def company() -> None:
     a_price("4")
     series = RateSeriesFactory.create(provider_model__name="claude-test", unit_kind="input")
     rate = ProviderRateFactory.create(series=series, price=Decimal(3), per=1_000_000)
+    a_budget("1000000")
     wallet = a_wallet(caller, credits="100")
     other = a_wallet(caller, "user_43", credits="100")
     customers.set_overdraft_limit(wallet_id=wallet.pk, limit=Decimal(50), reason="Trusted", now=NOW)
@@ -137,6 +139,7 @@ CORRUPTIONS: dict[str, str] = {
     "money_back": "UPDATE billing_topuprefund SET credits = credits + 1",
     "money_gone": "UPDATE billing_topuprefund SET state = 'failed'",
     "platform_fee": "UPDATE billing_platformfee SET payment_id = (SELECT min(id) FROM billing_payment)",
+    "budget": "UPDATE billing_budgetwindow SET spent = spent + 1",
     "payout": "UPDATE billing_balancetransaction SET net_minor = net_minor - 1, amount_minor = amount_minor - 1",
     "seals": "UPDATE billing_ledgerentry SET reason = 'Nothing to see here' WHERE kind = 'refund'",
 }

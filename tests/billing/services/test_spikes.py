@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from billing import tasks
 from billing.models import Alert, AlertState, CostAdjustment, Environment, Launch, Project, Rerating, UsageRecord
 from billing.queries import spikes as figures
 from billing.services import spikes
@@ -148,6 +149,18 @@ class TestASpike:
             ("image.make", "production"): "unexplained",
             ("chat.reply", "staging"): "staging",
         }
+
+
+def test_a_desk_too_large_to_read_in_time_says_so_and_ends_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    usage(project, 150, LATELY)
+    spikes.look(now=NOW)
+    monkeypatch.setattr(figures, "PATIENCE", "1ms")
+    monkeypatch.setattr(figures, "_USED", "SELECT pg_sleep(5)")
+    tasks.find_spikes()
+    assert "spikes were not looked for: reading two weeks of usage took longer than 1ms" in caplog.text
+    assert states() == ["open"]
 
 
 class TestALaunch:
