@@ -13,7 +13,8 @@ def is_live_key(api_key: str) -> bool:
 def here() -> list[bool]:
     """Return the modes of which money has moved here, real money first, as `is_live`."""
     kinds = (BalanceTransaction.objects.all(), Payout.objects.all(), TopUp.objects.filter(status=TopUpStatus.PAID))
-    return [is_live for is_live in (True, False) if any(rows.filter(is_live=is_live).exists() for rows in kinds)]
+    first = [rows.filter(is_live=is_live).order_by().values("is_live")[:1] for rows in kinds for is_live in (True, False)]
+    return sorted(set(first[0].union(*first[1:], all=True).values_list("is_live", flat=True)), reverse=True)
 
 
 def usual() -> bool:

@@ -11,7 +11,7 @@ from billing import checks
 from billing.errors import InvalidRequest, PackNotOnSale, UnknownPack
 from billing.models import EntryKind, LedgerEntry, Lot, Payment, TopUp, TopUpChannel, TopUpStatus, Wallet
 from billing.services import customers, ledger, packs, topups
-from billing.services.stripe_handling import NotOurs, NotYet
+from billing.services.stripe_handling import AsksStripe, NotOurs
 from billing.services.topups import Facts, Paid
 from pricing.models import Workspace
 from tests import stripe_objects
@@ -233,7 +233,7 @@ class TestAFraudWarning:
             told("radar.early_fraud_warning.created", self.warning(charge="ch_x"))
 
     def test_of_a_payment_not_heard_of_waits_until_stripe_can_be_asked(self, wallet: Wallet) -> None:
-        with pytest.raises(NotYet):
+        with pytest.raises(AsksStripe):
             told("radar.early_fraud_warning.created", self.warning(charge="ch_x", payment_intent="pi_x"))
 
 
