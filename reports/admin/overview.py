@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
 
-from billing.queries import badges, money_back, movement_requests, stripe_events
+from billing.queries import alert_words, badges, money_back, movement_requests, stripe_events
 from config.base.admin import moment, places
 from pricing.admin import proposal_view
 from pricing.models import Proposal
@@ -58,6 +58,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         [
             *_money(request, movements),
             *_dearest(request, movements),
+            *_alerts(request),
             *_money_back(request, now),
             *_stripe(request),
             *_wallets(request),
@@ -137,6 +138,13 @@ def _dearest(request: HttpRequest, moved: overview.Movements | None) -> Iterator
         href, link, tone = reverse("admin:billing_usagerecord_change", args=[record]), f"Show evt_{record}", Tone.WARN
         sentence = f"One {found.event} cost us that; on average they bring in {_cost(found.usual_value)}. Was its usage reported rightly?"
     yield Tile("Dearest action", _cost(found.cost), unit, sentence, href, link, tone)
+
+
+def _alerts(request: HttpRequest) -> Iterator[Tile]:
+    """Yield what budgets, wallets and spikes told and nobody has seen to, the newest in words; nothing where there is none."""
+    if places.may_list(request, "billing.alert") and (found := overview.alerts(request.user)).open:
+        sentence = alert_words.sentence(found.newest) if found.newest else ""
+        yield Tile("Open alerts", found.open.text, "", sentence, places.list_of(request, "billing.alert"), "Open the inbox", Tone.WARN)
 
 
 def _money_back(request: HttpRequest, now: datetime) -> Iterator[Tile]:

@@ -15,6 +15,8 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from billing.models import (
+    Alert,
+    AlertState,
     ApiKey,
     CheckRun,
     Customer,
@@ -30,7 +32,9 @@ from billing.models import (
     Wallet,
     WalletStatus,
 )
+from billing.queries import alerts as alert_inbox
 from billing.queries import badges, costs, money_back
+from billing.queries.alerts import Person
 from config.base.exact import CONTEXT, ZERO
 from pricing.models import PriceVersion, Proposal
 from pricing.queries import proposal_page, proposals, workspace
@@ -122,6 +126,14 @@ class Wallets:
     low: Capped
     frozen: Capped
     in_debt: Capped
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Alerts that nobody has seen to, and the newest of them."""
+
+    open: Capped
+    newest: Alert | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +239,13 @@ def holds(*, now: datetime) -> Holds:
     open_holds = Hold.objects.filter(status=HoldStatus.OPEN)
     first = list(open_holds.order_by().values_list("credits", flat=True)[: CAP + 1])
     return Holds(open=Capped(len(first)), credits=sum(first, ZERO), overdue=count(open_holds.filter(expires_at__lte=now)))
+
+
+def alerts(person: Person) -> Alerts:
+    """Return the alerts that nobody has seen to, as far as the person sees them."""
+    found = alert_inbox.visible(Alert.objects.filter(state=AlertState.OPEN), person)
+    newest = found.order_by("-raised_at", "-pk").first()
+    return Alerts(open=count(found) if newest else Capped(0), newest=newest)
 
 
 def disputes() -> Disputes:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from billing.events import Charged
 from billing.models import CheckRun, Dispute, Project, StripeEvent
+from billing.queries import alert_words
 from billing.services import charging, withdrawals
 from billing.services.withdrawals import Back
 from config.base.admin import moment
@@ -18,6 +19,7 @@ from config.roles import Role
 from pricing.models import PriceRule, SpentRefundPolicy
 from reports.admin.overview import Tone
 from tests import desk, people
+from tests.billing.alerting import an_alert
 from tests.billing.factories import a_caller, a_wallet, an_event
 from tests.billing.topups import a_paid_topup
 from tests.pricing.proposals import a_rule, an_advised_proposal
@@ -139,6 +141,13 @@ class TestDeskWithUsage:
             )
         assert "500 left again with 5.00 USD of refunds and disputes." in finance.get("/admin/").content.decode()
 
+    def test_says_what_budgets_and_wallets_told(self, finance: Client) -> None:
+        a_check()
+        alert = an_alert()
+        [tile] = finance.get("/admin/").context["concerns"]
+        assert (tile.title, tile.figure, tile.sentence) == ("Open alerts", "1", alert_words.sentence(alert))
+        assert finance.get(tile.href).status_code == 200
+
     def test_names_an_action_that_cost_far_more_than_its_price(self, finance: Client) -> None:
         a_check()
         dear = an_event(a_caller(Project.objects.get()), provider_cost=Decimal(508))
@@ -153,7 +162,7 @@ class TestDeskWithUsage:
         finance.get("/admin/")
         with CaptureQueriesContext(connection) as queries:
             finance.get("/admin/")
-        assert len(queries) <= 32
+        assert len(queries) <= 33
 
 
 class TestRoles:
