@@ -323,10 +323,20 @@ def _seconds(span: timedelta) -> Decimal:
     return Decimal(span // timedelta(seconds=1))
 
 
-def refusing(meters: Iterable[Meter], counted: Counted, *, now: datetime, set_aside: Decimal = ZERO) -> list[Meter]:
+class SetAside(NamedTuple):
+    """What the hold of a capture set aside, and in which fields of a `Place` its capture happens elsewhere."""
+
+    credits: Decimal = ZERO
+    elsewhere: frozenset[str] = frozenset()
+
+
+NOTHING_SET_ASIDE: Final = SetAside()
+
+
+def refusing(meters: Iterable[Meter], counted: Counted, *, now: datetime, set_aside: SetAside = NOTHING_SET_ASIDE) -> list[Meter]:
     """Return the blocking budgets that have no room for an event, the strictest (least left) first.
 
-    `set_aside` are the credits of the hold that the event captures: they are held in these budgets already. An event
+    `set_aside` is what the hold that the event captures holds already, in the budgets that it was placed in. An event
     that counts for nothing is never refused.
     """
     full = []
@@ -349,11 +359,11 @@ def counts_holds(budget: Budget) -> bool:
     return budget.measure in {Measure.CREDITS, Measure.REQUESTS} and not _UNKNOWN_TO_HOLDS & set(budget.scope)
 
 
-def own_part(budget: Budget, set_aside: Decimal) -> Decimal:
-    """Return what a hold of so many credits (0: no hold) counts for while it is open."""
-    if not set_aside or not counts_holds(budget):
+def own_part(budget: Budget, set_aside: SetAside) -> Decimal:
+    """Return what the hold of a capture counts for in a budget of the capture: nothing where it was placed elsewhere."""
+    if not set_aside.credits or not counts_holds(budget) or not set_aside.elsewhere.isdisjoint(budget.scope):
         return ZERO
-    return set_aside if budget.measure is Measure.CREDITS else Decimal(1)
+    return set_aside.credits if budget.measure is Measure.CREDITS else Decimal(1)
 
 
 def strictest(standings: Iterable[Standing]) -> Standing | None:

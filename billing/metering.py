@@ -51,6 +51,8 @@ class HoldState:
 
     id: int
     wallet_id: int
+    api_key_id: int | None
+    event_type_id: int
     credits: Decimal
     status: str
     expires_at: datetime

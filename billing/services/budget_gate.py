@@ -15,7 +15,20 @@ from typing import Any, Final
 import psycopg
 from django.db import connection
 
-from billing.budgeting import Budget, Counted, Measure, Meter, Place, counts_holds, opens_at, refusing, span_of, why_refused
+from billing.budgeting import (
+    NOTHING_SET_ASIDE,
+    Budget,
+    Counted,
+    Measure,
+    Meter,
+    Place,
+    SetAside,
+    counts_holds,
+    opens_at,
+    refusing,
+    span_of,
+    why_refused,
+)
 from billing.events import MAX_CLOCK_SKEW_SECONDS, Event, Refused
 from billing.queries import budget_book
 from billing.queries.budget_book import BudgetBook
@@ -154,7 +167,9 @@ def of_event(event: Event, *, now: datetime) -> Sequence[Meter]:
     return meters
 
 
-def refusal(meters: Sequence[Meter], counted: Counted, *, is_dated: bool, now: datetime, set_aside: Decimal = ZERO) -> Refused | None:
+def refusal(
+    meters: Sequence[Meter], counted: Counted, *, is_dated: bool, now: datetime, set_aside: SetAside = NOTHING_SET_ASIDE
+) -> Refused | None:
     """Return the refusal of what does not fit a blocking budget, with all that stand in the way, the strictest first.
 
     `is_dated`: the event says when it occurred. `retry_after` are the seconds until it fits by itself; None: it never will.

@@ -30,10 +30,10 @@ from zlib import crc32
 import psycopg
 from django.db import connection
 
-from billing.budgeting import Counted, Meter, own_part
+from billing.budgeting import NOTHING_SET_ASIDE, Counted, Meter, SetAside, own_part
 from billing.errors import UnknownCustomer
 from billing.events import MAX_CLOCK_SKEW_SECONDS, Charged, Event, LotPart, Refused, Result
-from billing.metering import Payment, WalletState, capture, most_that_is_charged, pay
+from billing.metering import HoldState, Payment, WalletState, capture, most_that_is_charged, pay
 from billing.models import IdempotencyKey
 from billing.services import budget_gate, replay
 from billing.services.locked_read import MAX_LATE, Boarding, State, read, read_locked
@@ -211,8 +211,9 @@ class _Flush:
         if rated.credits > MAX_CREDITS:
             return _invalid("quantity", "makes the action cost more credits than can be recorded; report it in parts")
         hold = self.state.holds.get(event.capture.hold_id) if event.capture else None
-        set_aside = hold.credits if hold and hold.is_open(self.now) else ZERO
-        counted = Counted(most_that_is_charged(wallet, event, rated.credits, set_aside), self._in_book_currency(cost), event.usage)
+        set_aside = _set_aside(hold, event, kind) if hold and hold.is_open(self.now) else NOTHING_SET_ASIDE
+        most = most_that_is_charged(wallet, event, rated.credits, set_aside.credits)
+        counted = Counted(most, self._in_book_currency(cost), event.usage)
         if refused := budget_gate.refusal(meters, counted, is_dated=event.occurred_at is not None, now=self.now, set_aside=set_aside):
             return refused
         credits, now = rated.credits, self.now
@@ -280,6 +281,12 @@ class _Flush:
 
 def _invalid(field: str, message: str) -> Refused:
     return Refused("invalid_request", f"{field} {message}.", {"errors": [{"field": field, "message": message}]})
+
+
+def _set_aside(hold: HoldState, event: Event, kind: EventTypeRow) -> SetAside:
+    """Return what `hold` holds for its capture `event`, which another key may report, and as another action."""
+    differs = {"api_key_id": hold.api_key_id != event.caller.api_key_id, "event": hold.event_type_id != kind.id}
+    return SetAside(hold.credits, frozenset(name for name, is_other in differs.items() if is_other))
 
 
 def _price_key(event: Event) -> str:

@@ -58,7 +58,8 @@ _READ_LOTS = f"""
     FROM billing_lot l WHERE l.wallet_id IN (SELECT w.id {_NAMED}) AND (l.is_open OR l.kind = 'overdraft')
 """
 _READ_HOLDS = (
-    "SELECT id, wallet_id, credits, status, expires_at FROM billing_hold WHERE id = ANY($1::bigint[]) AND project_id = ANY($2::bigint[])"
+    "SELECT id, wallet_id, api_key_id, event_type_id, credits, status, expires_at FROM billing_hold"
+    " WHERE id = ANY($1::bigint[]) AND project_id = ANY($2::bigint[])"
 )
 _TAKE_IDS = f"{share_prices_lock_sql}, ARRAY(SELECT nextval('billing_effect_seq') FROM generate_series(1, $1::int))"
 # Beside them the generations of the caches, read after the prices lock was granted; one row at least, for their sake.

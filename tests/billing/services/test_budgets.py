@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -12,10 +13,11 @@ from billing import checks
 from billing.budgeting import Action, Measure, Window
 from billing.errors import BudgetExceeded
 from billing.events import Caller, Capture, Charged, Overage, Refused, Result
-from billing.models import BudgetException, Customer, LedgerEntry, Operation, UsageRecord
-from billing.services import budget_folding, budgets, charging, holds
+from billing.models import BudgetException, Customer, LedgerEntry, Operation, Project, Scope, UsageRecord
+from billing.services import budget_folding, budgets, charging, holds, keys
 from billing.services.idempotency import Call
 from config.roles import Role
+from pricing.models import EventType
 from pricing.units import Usage
 from tests.billing.budgeting import a_budget, spent
 from tests.billing.factories import NOW, ProjectFactory, a_caller, a_price, a_wallet, an_event
@@ -195,6 +197,20 @@ class TestHolds:
         captured = an_event(caller, capture=Capture(placed.hold.pk, Overage.REFUSE))
         assert codes(charge(captured, an_event(caller), an_event(caller))) == ["charged", "charged", "budget_exceeded"]
         assert spent(budget) == [8]
+        the_books_hold()
+
+    def test_reserve_nothing_in_budgets_that_they_were_not_placed_in(self, caller: Caller) -> None:
+        a_price("4", event="doc.summary")
+        key = keys.issue(project=Project.objects.get(pk=caller.project_id), name="Other", scopes=[Scope.METER], now=NOW).key
+        of_key = a_budget("6", api_key=key)
+        of_action = a_budget("6", event_type=EventType.objects.get(name="doc.summary"), measure=Measure.REQUESTS)
+        with_key = replace(caller, api_key_id=key.pk)
+        charge(an_event(with_key), *(an_event(caller, event="doc.summary") for _ in range(6)))
+        placed = self.place(caller, "h1", "8")
+        capture = Capture(placed.hold.pk, Overage.REFUSE)
+        for captured in (an_event(with_key, capture=capture), an_event(caller, event="doc.summary", capture=capture)):
+            assert codes(charge(captured)) == ["budget_exceeded"]
+        assert (spent(of_key), spent(of_action)) == ([4], [6])
         the_books_hold()
 
     def test_and_charges_at_once_never_pass_the_limit(self, caller: Caller) -> None:
