@@ -30,13 +30,17 @@ _Receiver = tuple[str, str]  # kind, address; all mail is one
 _MAIL: Final[_Receiver] = (ChannelKind.EMAIL, "")
 # Of these there is nothing left to tell once they are over. A threshold that was reached was reached.
 _PASSING: Final = (AlertKind.FORECAST, AlertKind.WALLET_LOW, AlertKind.CREDITS_EXPIRE, AlertKind.WALLET_FROZEN)
-# Who mends the address of a channel wants what is due to arrive there.
+# Who mends the address of a channel wants what is due to arrive there, once: of two channels mended to one, one follows.
 _FOLLOW_CHANNELS: Final = """
-    UPDATE billing_alertdelivery d SET address = c.address FROM billing_alertchannel c
-    WHERE d.channel_id = c.id AND d.outcome = 'due' AND d.address <> c.address AND NOT EXISTS (
-        SELECT FROM billing_alertdelivery other
-        WHERE other.alert_id = d.alert_id AND other.kind = d.kind AND other.address = c.address AND other.tells = d.tells
-    )
+    UPDATE billing_alertdelivery d SET address = mended.address FROM (
+        SELECT DISTINCT ON (d.alert_id, d.kind, d.tells, c.address) d.id, c.address
+        FROM billing_alertdelivery d JOIN billing_alertchannel c ON c.id = d.channel_id
+        WHERE d.outcome = 'due' AND d.address <> c.address AND NOT EXISTS (
+            SELECT FROM billing_alertdelivery other
+            WHERE other.alert_id = d.alert_id AND other.kind = d.kind AND other.address = c.address AND other.tells = d.tells
+        )
+        ORDER BY d.alert_id, d.kind, d.tells, c.address, d.id
+    ) mended WHERE d.id = mended.id
 """
 
 

@@ -239,6 +239,17 @@ class TestWhatGoesWrong:
         channel.save()
         assert send(2) == 1
 
+    def test_two_addresses_mended_to_one_hold_nothing_up(self, receiver: Receiver) -> None:
+        channels = [a_channel("http://127.0.0.1:1/old"), a_channel("http://127.0.0.1:1/older")]
+        an_alert()
+        for channel in channels:
+            channel.address = receiver.url
+            channel.save()
+        assert send() == 1
+        an_alert(customer="user_43")
+        assert send() == 1
+        assert len(receiver.calls) == 2
+
     @pytest.mark.parametrize(
         ("address", "why"),
         [
