@@ -66,6 +66,8 @@ def a_database_of_its_own(name: str, *, empty: str) -> Iterator[None]:
     before = connection.settings_dict["NAME"]
     connection.close()
     server = psycopg.connect(**{**connection.get_connection_params(), "dbname": "postgres"}, autocommit=True)
+    # A session that a thread of an earlier test has left there would be in the way.
+    server.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s", [empty])
     server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(empty)))
     connection.settings_dict["NAME"] = name
     price_book.forget()
