@@ -78,7 +78,7 @@ def evaluate(*, now: datetime) -> int:
     """Count what came, resolve what is over, and raise what is reached; return how many alerts were raised."""
     try:
         budget_folding.fold(now=now)
-    except (TimeoutError, OperationalError) as error:
+    except OperationalError as error:
         log.warning("Budgets are looked at as far as they are counted; counting goes on at the next turn: %s", error)
     upto = BudgetFold.objects.get_or_create(pk=1)[0]
     rows = {row.pk: row for row in BudgetRow.objects.filter(ended_at__isnull=True).select_related(*_OWNERS)}

@@ -9,7 +9,8 @@ import time
 from datetime import datetime
 from typing import Final
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import LockNotAvailable
 
 from billing.models import Budget as BudgetRow
 from billing.models import BudgetFold, CostAdjustment
@@ -73,7 +74,8 @@ def _wait_for_charges_under_way() -> None:
     until = time.monotonic() + _LONGEST_CHARGE_SECONDS
     while waited_for & _under_way():
         if time.monotonic() > until:
-            raise TimeoutError("A charge has been under way for longer than one may take; counting goes on at the next turn.")
+            waited = "A charge has been under way for longer than one may take; counting goes on at the next turn."
+            raise OperationalError(waited) from LockNotAvailable(waited)  # pages and the API ask for patience, as of any lock
         time.sleep(0.005)
 
 

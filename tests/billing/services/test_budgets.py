@@ -8,12 +8,14 @@ from decimal import Decimal
 from functools import partial
 
 import pytest
+from django.db import OperationalError
+from psycopg.errors import LockNotAvailable
 
 from billing import checks
 from billing.budgeting import Action, Measure, Window
 from billing.errors import BudgetExceeded
 from billing.events import Caller, Capture, Charged, Overage, Refused, Result
-from billing.models import BudgetException, Customer, LedgerEntry, Operation, Project, Scope, UsageRecord
+from billing.models import Budget, BudgetException, Customer, LedgerEntry, Operation, Project, Scope, UsageRecord
 from billing.services import budget_folding, budgets, charging, holds, keys
 from billing.services.idempotency import Call
 from config.roles import Role
@@ -234,6 +236,14 @@ class TestMaking:
         assert spent(a_budget("10", window=Window.MONTH)) == [12]
         assert codes(charge(an_event(caller))) == ["budget_exceeded"]
         the_books_hold()
+
+    def test_asks_for_patience_where_a_charge_takes_too_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(budget_folding, "_LONGEST_CHARGE_SECONDS", 0.01)
+        monkeypatch.setattr(budget_folding, "_under_way", lambda: {"7/7"})
+        with pytest.raises(OperationalError) as caught:
+            a_budget("10")
+        assert isinstance(caught.value.__cause__, LockNotAvailable), "what pages and the API call busy"
+        assert not Budget.objects.exists()
 
     def test_while_charges_are_under_way_counts_each_once(self, caller: Caller) -> None:
         for number in range(8):
