@@ -7,7 +7,7 @@ never slips in under a name of its own.
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from billing.api.fields import (
@@ -196,9 +196,8 @@ class CostOut(BaseModel):
     status: Literal["priced", "unpriced", "reported", "none"]
 
 
-class BudgetWindowOut(BaseModel):
-    starts: str = Field(alias="from")
-    to: str
+# `from` is no name for an attribute.
+BudgetWindowOut = create_model("BudgetWindowOut", **{"from": (str, ...), "to": (str, ...)})  # type: ignore[call-overload]
 
 
 class StandingOut(BaseModel):

@@ -49,10 +49,10 @@ def _moment(text: str, *, is_end: bool = False) -> datetime:
     """Return the moment that `text` names; of a day its start, or with `is_end` the start of the next."""
     try:
         day, moment = parse_date(text), parse_datetime(text)
-    except ValueError as error:
+        if day is not None and len(text) <= 10:
+            moment = datetime.combine(day, time.min) + timedelta(days=int(is_end))
+    except (ValueError, OverflowError) as error:  # no date, or the last day that there is
         raise IncorrectLookupParameters from error
-    if day is not None and len(text) <= 10:
-        moment = datetime.combine(day, time.min) + timedelta(days=int(is_end))
     if moment is None:
         raise IncorrectLookupParameters
     return moment if timezone.is_aware(moment) else timezone.make_aware(moment)

@@ -5,10 +5,11 @@ from typing import Any
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.checks import ModelAdminChecks
 from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
 from psycopg.errors import QueryCanceled
@@ -36,6 +37,8 @@ class BaseAdmin(ModelAdmin):
             response: HttpResponse = super().changelist_view(request, named | (extra_context or {}))
             if isinstance(response, TemplateResponse):
                 response.render()
+        except DataError:  # a filter by what no column can hold, such as a NUL; Django answers other odd filters the same way
+            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
         except OperationalError as error:
             if not isinstance(error.__cause__, QueryCanceled):
                 raise

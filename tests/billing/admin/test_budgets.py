@@ -397,3 +397,17 @@ class TestRoles:
             assert (where, browser.post(where, {}).status_code) == (where, expected)
         assert seen(browser, LIST)
         assert seen(browser, PAGE, budget.pk)
+
+
+@pytest.mark.parametrize(
+    ("page", "query"),
+    [
+        (LIST, "measure__exact=%00"),
+        ("admin:billing_budgetexception_changelist", "state=%00"),
+        ("admin:billing_alert_changelist", "raised_at_to=9999-12-31"),
+    ],
+)
+def test_an_odd_filter_leads_back_to_the_list(pavel: Client, page: str, query: str) -> None:
+    answer = pavel.get(f"{reverse(page)}?{query}")
+    assert (answer.status_code, answer["Location"].endswith("?e=1")) == (302, True)
+    assert pavel.get(answer["Location"]).status_code == 200
