@@ -70,7 +70,16 @@ def accept_unguarded(*, rate_import: RateImport, reason: str = "", actor: User |
     """Take over every waiting line of an import that no guard holds back. What the catalogue contradicts by now keeps waiting."""
     _take_lock()
     lines = rate_imports.pending().filter(rate_import=rate_import, guards=[]).order_by("id").select_for_update()
-    return _take_over(list(lines), reason=reason.strip(), actor=actor, now=now)
+    accepted = _take_over(list(lines), reason=reason.strip(), actor=actor, now=now)
+    _count_anew()
+    return accepted
+
+
+def _count_anew() -> None:
+    """Tell the planner of thousands of new rates at once: charges read the whole catalogue next, and time out by an old plan."""
+    tables = ", ".join(model._meta.db_table for model in (ProviderModel, RateSeries, ProviderRate))
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {tables}")
 
 
 @transaction.atomic
