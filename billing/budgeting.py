@@ -54,8 +54,6 @@ class State(StrEnum):
     RED = "red"  # 100 % and more
 
 
-# The strictest first: what an app should heed where several budgets are at their limits.
-STRICTEST: Final = (Action.BLOCK, Action.ASK, Action.DOWNGRADE, Action.REROUTE, Action.ALERT)
 _YELLOW_FROM: Final = Decimal("0.8")
 _TEN, _THOUSAND = Decimal(10), Decimal(1000)
 _HOUR: Final = timedelta(hours=1)
@@ -364,12 +362,6 @@ def own_part(budget: Budget, set_aside: SetAside) -> Decimal:
     if not set_aside.credits or not counts_holds(budget) or not set_aside.elsewhere.isdisjoint(budget.scope):
         return ZERO
     return set_aside.credits if budget.measure is Measure.CREDITS else Decimal(1)
-
-
-def strictest(standings: Iterable[Standing]) -> Standing | None:
-    """Return the budget whose action an app should heed first."""
-    acting = [standing for standing in standings if standing.action]
-    return min(acting, key=lambda standing: (STRICTEST.index(standing.action or Action.ALERT), -standing.percent), default=None)
 
 
 def opens_at(meter: Meter, amount: Decimal, *, is_dated: bool, now: datetime) -> datetime | None:

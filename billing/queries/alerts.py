@@ -43,11 +43,6 @@ def may_see_to(person: Person) -> Q:
     return Q(kind=AlertKind.SPIKE) if person.has_perm(SPIKES) else Q(pk__in=())
 
 
-def not_over() -> "QuerySet[Alert]":
-    """Return the alerts that are open or acknowledged."""
-    return Alert.objects.exclude(state=AlertState.RESOLVED)
-
-
 def owned_by(alerts: "QuerySet[Alert]", person_id: int) -> "QuerySet[Alert]":
     """Return those that a person answers for: by the budget, else by its team, else by the team of the project."""
     of_budget = Q(budget__owner=person_id)

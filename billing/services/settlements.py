@@ -208,11 +208,6 @@ def record_fees(*, now: datetime) -> int:
     return sum(_record_fees(part, now) for part in _parts(without.iterator(chunk_size=_AT_ONCE)))
 
 
-def payments_of(movements: Iterable[BalanceTransaction]) -> dict[str, Payment]:
-    """Return the payment that each movement belongs to, by the movement's id: of a top-up, its refund or its dispute."""
-    return {name: owner.payment for name, owner in _owners(movements).items()}
-
-
 @dataclass(frozen=True, slots=True)
 class _Owner:
     """What a movement is about: a payment, and how much should have moved, without its sign."""
